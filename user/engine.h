@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The engine: every change of policy or identity goes through here, from the
+ * control API, the configuration, or a port that comes and goes. It holds the
+ * model, puts it into the maps (sync.c) and keeps it (store.c), in the order of
+ * SEMANTICS "Precedence" 8: closing takes effect before it is durable, opening
+ * after. A failed step leaves neither half done.
+ */
+#ifndef GATE25_ENGINE_H
+#define GATE25_ENGINE_H
+
+#include "config.h"
+#include "maps.h"
+#include "model.h"
+
+struct gate_engine;
+
+/* Who asks. `name` is the login name of uid, or what a front end passed on. */
+struct gate_actor {
+	uint32_t uid;
+	char name[64];
+};
+
+/* ---- life ---- */
+
+/*
+ * Opens the store, reads it, adopts slots, buckets and counters that the maps
+ * already hold (an earlier daemon's), and brings the maps to the model. A store
+ * that cannot be used is no failure: the last policy stays in the kernel and
+ * gate_engine_problems() says so; writes are refused until it heals.
+ */
+int gate_engine_open(struct gate_engine **out, const struct gate_config *c, struct gate_maps *m,
+		     struct gate_error *err);
+void gate_engine_close(struct gate_engine *e);
+/* A new configuration (SIGHUP): default policy, exempt, refuse, binding, enforce. */
+int gate_engine_reconfigure(struct gate_engine *e, const struct gate_config *c,
+			    struct gate_error *err);
+/* Once a second: expiries, dead flows (connects_timed_out), counters of record to the store. */
+void gate_engine_tick(struct gate_engine *e, int64_t now_unix_s);
+/* The wall clock jumped: deadlines in the maps are set anew. */
+void gate_engine_clock_changed(struct gate_engine *e);
+
+/* ---- changes ---- */
+
+/*
+ * What PUT /v1/policies/{subject} carries: the parts that are set are changed,
+ * the others stay. All of one request or nothing.
+ */
+struct gate_change {
+	struct gate_subject subject;
+	bool set_policy; /* replaces scope `on` by `policy`; state INHERIT drops it */
+	uint16_t on; /* gated TCP port, 0 = all of them */
+	struct gate_policy_spec policy;
+	bool set_quarantine;
+	struct gate_quarantine quarantine; /* on false = release */
+	bool set_observe, observe;
+	bool set_budget; /* nbudget 0 = none */
+	struct gate_rate_spec budget[GATE_MAX_RATES];
+	unsigned nbudget;
+	struct gate_prefix *exempt_add, *exempt_del;
+	unsigned nexempt_add, nexempt_del;
+	bool drop_all; /* DELETE: all own policy, as `inherit` */
+	const char *reason; /* "" = none */
+};
+
+int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
+		       const struct gate_change *c, struct gate_error *err);
+
+/* PUT /v1/vms/{name}: creates or replaces the registration. `create` refuses an existing one,
+ * `must_exist` a missing one. Registering a port moves its unregistered VM's policy and counters. */
+int gate_engine_vm_put(struct gate_engine *e, const struct gate_actor *who,
+		       const struct gate_vm_spec *vm, bool create, bool must_exist,
+		       const char *reason, struct gate_error *err);
+int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, const char *name,
+		       const char *reason, struct gate_error *err);
+
+/* ---- whole policy (export/apply) ---- */
+
+/* One record of a policy set: a subject or a VM. */
+struct gate_set_item {
+	bool is_vm;
+	struct gate_vm_spec vm;
+	struct gate_own own;
+};
+/* Streams VMs (registered only), then subjects, sorted. cb != 0 stops. */
+int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gate_set_item *),
+		       void *arg);
+/* All or nothing; `diff` is called with "+ vm:web1", "- tenant:x", "~ mac:…" lines. */
+int gate_engine_apply_set(struct gate_engine *e, const struct gate_actor *who,
+			  const struct gate_set_item *items, size_t n, bool dry_run,
+			  void (*diff)(void *, const char *line), void *arg,
+			  struct gate_error *err);
+/* Frees what an item owns. */
+void gate_set_item_clear(struct gate_set_item *it);
+
+/* ---- ports, called by the port manager ---- */
+
+/* A VM port is there: gives it its slot and writes `ports`. Returns the slot or -errno
+ * (-ENOSPC: no slot left; the port is then mapped to slot 0). A registered name is found
+ * by the VM's ports; others become unregistered VMs. flags: GATE_PORT_*. */
+int gate_engine_port_up(struct gate_engine *e, uint32_t ifindex, const char *name, uint32_t flags);
+/* A link that is no VM's port (uplinks, bridges, the host's): known to the backstop. */
+int gate_engine_port_other(struct gate_engine *e, uint32_t ifindex, const char *name,
+			   uint32_t flags);
+void gate_engine_port_renamed(struct gate_engine *e, uint32_t ifindex, const char *name);
+void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex);
+/* Attachment as it is now, for status and show. hook: "tcx", "tc" or "none". */
+void gate_engine_port_attached(struct gate_engine *e, uint32_t ifindex, const char *hook,
+			       bool from_vm, bool to_vm);
+
+/* ---- reading ---- */
+
+struct gate_port_info {
+	char name[GATE_NAME_LEN];
+	uint32_t ifindex; /* 0 = not there now */
+	const char *hook;
+	bool from_vm, to_vm, uplink;
+	uint32_t slot; /* of a VM port */
+};
+
+/* What is in force for a subject in one scope and why. */
+struct gate_effective {
+	enum gate_state state;
+	bool quarantined;
+	bool observed; /* observe anywhere on the chain */
+	bool enforce; /* host enforces and not observed */
+	enum gate_refuse refuse;
+	bool drain;
+	struct gate_limits limits; /* completed from [default] */
+	int64_t expires; /* of what decides, 0 = never */
+	char source[GATE_SUBJECT_LEN + 4]; /* subject whose policy decides, "default" … */
+	char reason[256], by[64];
+};
+
+/* Resolves a WORD or PORT to its canonical subject (vm:, port:, …). -ENOENT with a sentence. */
+int gate_engine_resolve(struct gate_engine *e, const struct gate_subject *in,
+			struct gate_subject *out, struct gate_error *err);
+/* Own policy of a canonical subject, NULL when it has none. Valid until the next change. */
+const struct gate_own *gate_engine_own(struct gate_engine *e, const struct gate_subject *s);
+/* What is in force for a VM/port/tenant/default/mac/ip subject on gated port `on` (0 = scope all). */
+int gate_engine_effective(struct gate_engine *e, const struct gate_subject *s, uint16_t on,
+			  struct gate_effective *out, struct gate_error *err);
+/* The VM on a slot, NULL = free. For lists: slots 0 .. max_vms - 1; slot 0 is "unknown". */
+const struct gate_vm_spec *gate_engine_vm(struct gate_engine *e, uint32_t slot);
+/* Slot of a vm:/port: subject or of the VM that registered a mac:/ip:, -ENOENT. */
+int gate_engine_slot(struct gate_engine *e, const struct gate_subject *s);
+/* Canonical subject of a slot. */
+void gate_engine_slot_subject(struct gate_engine *e, uint32_t slot, struct gate_subject *out);
+/* Calls cb for each VM port and uplink known. */
+void gate_engine_ports(struct gate_engine *e, void (*cb)(void *, const struct gate_port_info *),
+		       void *arg);
+/* Counters now. flows_active = sum of the slot's bucket sets. */
+void gate_engine_counters(struct gate_engine *e, uint32_t slot, struct gate_counters *out,
+			  uint32_t *flows_active);
+/* Sums over all VMs, gone ones included. */
+void gate_engine_totals(struct gate_engine *e, struct gate_counters *out, uint32_t *flows_active);
+/* Remarks on a change, e.g. a VM's own policy hides the tenant's: one sentence each. */
+void gate_engine_notes(struct gate_engine *e, const struct gate_subject *s,
+		       void (*cb)(void *, const char *), void *arg);
+
+struct gate_audit_row {
+	int64_t id, time; /* Unix s */
+	uint32_t uid;
+	const char *actor, *subject, *action, *detail, *reason; /* detail: JSON of the change */
+};
+/* Newest first; subject NULL = all; limit 0 = 1000. */
+int gate_engine_audit(struct gate_engine *e, const struct gate_subject *s, unsigned limit,
+		      int (*cb)(void *, const struct gate_audit_row *), void *arg,
+		      struct gate_error *err);
+
+struct gate_problem {
+	char code[32]; /* "store", "port_unattached", "map_full", … */
+	char message[256];
+};
+void gate_engine_problems(struct gate_engine *e, void (*cb)(void *, const struct gate_problem *),
+			  void *arg);
+/* Others (attach, links, bpf) report and withdraw theirs here; key = code + detail. */
+void gate_engine_problem_set(struct gate_engine *e, const char *code, const char *key,
+			     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void gate_engine_problem_clear(struct gate_engine *e, const char *code, const char *key);
+
+/* What the ring buffer or the engine itself tells: state changes, identity, ports. */
+enum gate_notice_kind {
+	GATE_N_REFUSED, GATE_N_WOULD_REFUSE, GATE_N_IDENTITY, GATE_N_POLICY, GATE_N_EXPIRED,
+	GATE_N_PORT_UP, GATE_N_PORT_DOWN, GATE_N_GAP, GATE_N_PROBLEM, GATE_N_MAX
+};
+struct gate_notice {
+	enum gate_notice_kind kind;
+	int64_t time_ms; /* Unix ms */
+	char subject[GATE_SUBJECT_LEN + 4];
+	char text[400]; /* one sentence */
+	const struct gate_event *event; /* REFUSED, WOULD_REFUSE, IDENTITY; else NULL */
+};
+/* events.c listens; NULL to stop. */
+void gate_engine_listen(struct gate_engine *e, void (*cb)(void *, const struct gate_notice *),
+			void *arg);
+/* A record from the ring: turns it into a notice, acts on GATE_E_NEW_MAC (SEMANTICS Identity 1). */
+void gate_engine_event(struct gate_engine *e, const struct gate_event *ev);
+/* For attach.c/ports.c to pass on their own. */
+void gate_engine_notice(struct gate_engine *e, const struct gate_notice *n);
+
+#endif
