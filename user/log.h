@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Log lines: to the journal where stderr is connected to it (sd_journal_send
- * fields kept short), else to stderr with a level prefix. One sentence each.
+ * Log lines on stderr, one sentence each: with the journal's level prefix where
+ * stderr is connected to it, else with the level as a word.
  */
 #ifndef GATE25_LOG_H
 #define GATE25_LOG_H

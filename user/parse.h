@@ -45,7 +45,18 @@ struct gate_subject {
 	struct gate_prefix ip;
 };
 
+/* A token each microsecond at most, so that no interval rounds to 0 (= no limit). */
+#define GATE_RATE_MAX_PER_S 1000000
+/* (burst - 1) * interval of 1/d still fits 63 bits of nanoseconds. */
+#define GATE_BURST_MAX 100000
+#define GATE_DURATION_MAX_S (100LL * 366 * 86400)
+
+/* Decimal, within min..max: -EINVAL is no number, -ERANGE is out of bounds. */
+int gate_parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *out);
+
 int gate_parse_rate(const char *s, struct gate_rate_spec *out);
+/* For rates from elsewhere (JSON): -EINVAL unknown `per_s`, -ERANGE impossible values. */
+int gate_rate_check(const struct gate_rate_spec *r);
 char *gate_format_rate(const struct gate_rate_spec *r, char *buf, size_t size); /* "200/h" */
 /* "1s", "1min", "1h", "1d" as in JSON's "per"; also accepts "1m". */
 int gate_parse_per(const char *s, uint32_t *seconds);
