@@ -55,6 +55,13 @@ struct gate_config {
 
 #define GATE_DEFAULT_CONFIG "/etc/gate25/gate25.conf"
 
+/* Row i of the option table, NULL behind the last. Valid until the next call. */
+struct gate_config_option {
+	const char *section, *key;
+	const char *expects; /* what a value must be, in words */
+};
+const struct gate_config_option *gate_config_option(unsigned i);
+
 /*
  * Reads `path` and conf.d beside it (*.conf, sorted). On failure err holds one
  * sentence with file and line, *out is untouched. A missing default file gives

@@ -23,7 +23,7 @@ struct gate_rate_spec {
 
 struct gate_prefix {
 	uint8_t addr[16]; /* IPv4 as ::ffff:a.b.c.d, host bits zero */
-	uint8_t len; /* 0..128, IPv4 /n as 96 + n */
+	uint8_t len;	  /* 0..128, IPv4 /n as 96 + n */
 	bool v4;
 };
 
@@ -48,7 +48,7 @@ struct gate_subject {
 /* A token each microsecond at most, so that no interval rounds to 0 (= no limit). */
 #define GATE_RATE_MAX_PER_S 1000000
 /* (burst - 1) * interval of 1/d still fits 63 bits of nanoseconds. */
-#define GATE_BURST_MAX 100000
+#define GATE_BURST_MAX	    100000
 #define GATE_DURATION_MAX_S (100LL * 366 * 86400)
 
 /* Decimal, within min..max: -EINVAL is no number, -ERANGE is out of bounds. */
@@ -64,7 +64,8 @@ const char *gate_format_per(uint32_t seconds);
 
 /* "90s", "15m", "24h", "30d", also "2w"; a bare number is refused. */
 int gate_parse_duration(const char *s, int64_t *seconds);
-char *gate_format_duration(int64_t seconds, char *buf, size_t size); /* "29d 23h" at most two units */
+char *gate_format_duration(int64_t seconds, char *buf,
+			   size_t size); /* "29d 23h" at most two units */
 
 /* RFC 3339, any offset; to Unix seconds. Formatter writes UTC with "Z". */
 int gate_parse_time(const char *s, int64_t *unix_s);
@@ -74,7 +75,8 @@ int gate_parse_mac(const char *s, uint8_t mac[6]); /* ':' or '-' separated; no m
 char *gate_format_mac(const uint8_t mac[6], char *buf, size_t size);
 /* Address or prefix of either family; host bits must be zero. */
 int gate_parse_prefix(const char *s, struct gate_prefix *out);
-char *gate_format_prefix(const struct gate_prefix *p, char *buf, size_t size); /* no "/32", "/128" */
+char *gate_format_prefix(const struct gate_prefix *p, char *buf,
+			 size_t size); /* no "/32", "/128" */
 bool gate_prefix_contains(const struct gate_prefix *outer, const struct gate_prefix *inner);
 
 /* Names: 1..63 bytes of [A-Za-z0-9._-:@+], not starting with '-'. */
