@@ -24,13 +24,13 @@ struct gate_limits {
 /* One own policy of a subject in one scope. */
 struct gate_policy_spec {
 	enum gate_state state; /* GATE_INHERIT = none */
-	int refuse; /* enum gate_refuse or GATE_REFUSE_UNSET */
+	int refuse;	       /* enum gate_refuse or GATE_REFUSE_UNSET */
 	bool drain;
 	struct gate_limits limits;
-	int64_t expires; /* Unix s, 0 = never */
-	int64_t since; /* Unix s */
+	int64_t expires;  /* Unix s, 0 = never */
+	int64_t since;	  /* Unix s */
 	char reason[256]; /* "" = none; longer than 255 bytes is refused */
-	char by[64]; /* actor, "" = configuration */
+	char by[64];	  /* actor, "" = configuration */
 };
 
 struct gate_quarantine {
@@ -57,7 +57,7 @@ struct gate_own {
 struct gate_vm_spec {
 	char name[GATE_NAME_LEN]; /* VM name, or the port's name when not registered */
 	bool registered;
-	char tenant[GATE_NAME_LEN]; /* "" = none */
+	char tenant[GATE_NAME_LEN];   /* "" = none */
 	char (*ports)[GATE_NAME_LEN]; /* netdev names, may not exist (yet) */
 	unsigned nports;
 	uint8_t (*macs)[6];
@@ -68,9 +68,51 @@ struct gate_vm_spec {
 	struct gate_pair {
 		uint8_t mac[6];
 		struct gate_prefix ip;
-	} *pairs;
+	} * pairs;
 	unsigned npairs;
 	int binding; /* enum gate_binding, -1 = the configuration's */
 };
+
+/** gate_own_init() - nothing of its own; the refusal of each scope unset */
+void gate_own_init(struct gate_own *own, const struct gate_subject *s);
+/** gate_own_copy() - deep copy into raw memory */
+void gate_own_copy(struct gate_own *to, const struct gate_own *from);
+void gate_own_clear(struct gate_own *own);
+/** gate_own_is_empty() - such a record need not be kept */
+bool gate_own_is_empty(const struct gate_own *own);
+/** gate_own_equal() - the same decisions; who made them and when does not matter */
+bool gate_own_equal(const struct gate_own *a, const struct gate_own *b);
+/** gate_own_due() - the first deadline in it, Unix s, 0 = none */
+int64_t gate_own_due(const struct gate_own *own);
+/** gate_own_drop_expired() - takes out what has run out; true if there was any */
+bool gate_own_drop_expired(struct gate_own *own, int64_t now);
+
+void gate_vm_spec_copy(struct gate_vm_spec *to, const struct gate_vm_spec *from);
+void gate_vm_spec_clear(struct gate_vm_spec *vm);
+/** gate_vm_spec_equal() - the same registration; order does not matter */
+bool gate_vm_spec_equal(const struct gate_vm_spec *a, const struct gate_vm_spec *b);
+/** gate_vm_spec_has_mac() - is it one of the VM's own? */
+bool gate_vm_spec_has_mac(const struct gate_vm_spec *vm, const uint8_t mac[6]);
+
+/** gate_limits_complete() - fills in the keys that are missing (SEMANTICS Precedence 2) */
+void gate_limits_complete(struct gate_limits *l, const struct gate_limits *defaults);
+/** gate_limits_strict_as() - no key of `a` admits more than `b` does; both completed */
+bool gate_limits_strict_as(const struct gate_limits *a, const struct gate_limits *b);
+
+#define GATE_SUBJECT_KEY 72
+/** gate_subject_key() - the subject as bytes for a table; returns how many */
+size_t gate_subject_key(const struct gate_subject *s, unsigned char key[GATE_SUBJECT_KEY]);
+/** gate_subject_compare() - an order for listings: by kind, then name or address */
+int gate_subject_compare(const struct gate_subject *a, const struct gate_subject *b);
+
+/*
+ * Whether something can be in force at all. They fill err with one sentence and
+ * return 0 or -EINVAL. `concurrent_max`: what the flow table of one VM can hold.
+ */
+int gate_policy_check(const struct gate_policy_spec *p, uint32_t concurrent_max, int64_t now,
+		      struct gate_error *err);
+int gate_rates_check(const struct gate_rate_spec *rates, unsigned n, struct gate_error *err);
+int gate_prefix_check(const struct gate_prefix *p, struct gate_error *err);
+int gate_vm_spec_check(const struct gate_vm_spec *vm, struct gate_error *err);
 
 #endif

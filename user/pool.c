@@ -12,6 +12,7 @@ void gate_pool_clear(struct gate_pool *p)
 {
 	free(p->used);
 	free(p->resting);
+	free(p->awake);
 	*p = (struct gate_pool){0};
 }
 
@@ -29,9 +30,8 @@ static void wake(struct gate_pool *p, uint64_t now_ns)
 	while (p->nresting && now_ns - p->resting[p->head].since >= p->rest_ns) {
 		uint32_t id = p->resting[p->head].id;
 
-		p->used[id] = 0;
-		if (id < p->hint)
-			p->hint = id;
+		p->awake = gate_realloc(p->awake, p->nawake + 1, sizeof(*p->awake));
+		p->awake[p->nawake++] = id;
 		p->head = (p->head + 1) % p->nring;
 		p->nresting--;
 	}
@@ -40,6 +40,10 @@ static void wake(struct gate_pool *p, uint64_t now_ns)
 uint32_t gate_pool_take(struct gate_pool *p, uint64_t now_ns)
 {
 	wake(p, now_ns);
+	if (p->nawake) {
+		p->taken++;
+		return p->awake[--p->nawake];
+	}
 	while (p->hint < p->end && p->used[p->hint])
 		p->hint++;
 	if (p->hint >= p->end)

@@ -26,7 +26,7 @@ void gate_pool_init(struct gate_pool *p, uint32_t first, uint32_t end, uint64_t 
 void gate_pool_clear(struct gate_pool *p);
 /** gate_pool_claim() - takes this very number (adoption); false if it is taken already */
 bool gate_pool_claim(struct gate_pool *p, uint32_t id);
-/** gate_pool_take() - the lowest free number, UINT32_MAX when there is none (yet) */
+/** gate_pool_take() - a free number, UINT32_MAX when there is none (yet) */
 uint32_t gate_pool_take(struct gate_pool *p, uint64_t now_ns);
 void gate_pool_give(struct gate_pool *p, uint32_t id, uint64_t now_ns);
 /** gate_pool_left() - how many could be taken, resting ones included */
