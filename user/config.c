@@ -409,7 +409,7 @@ static int add_conf_d(struct file_list *l, const char *dir, struct gate_error *e
 	if (n < 0)
 		return gate_error_set(err, GATE_ERR_FAILED, "cannot read %.200s: %s", dir,
 				      strerror(errno));
-	grown = reallocarray(l->path, (size_t)(l->count + n), sizeof(*grown));
+	grown = reallocarray(l->path, (size_t)(l->count + n) + 1, sizeof(*grown));
 	if (grown)
 		l->path = grown;
 	for (int i = 0; i < n; i++) {
