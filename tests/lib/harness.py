@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """Runs the test_* functions of a file, each in a lab of its own, and reports in TAP.
 
-    @lab(guests=3, config={"default": {"state": "limit", "rate": "5/s"}})
+    @setup(guests=3, config={"default": {"state": "limit", "rate": "5/s"}})
     def test_something(lab): …
 
     harness.main()                      # at the end of the file
 
-A test without @lab gets the lab as it comes; one that takes no argument gets none.
+A test without @setup gets the lab as it comes; one that takes no argument gets none.
 """
 
 import inspect
@@ -30,7 +30,7 @@ class Overtime(Exception):
     pass
 
 
-def lab(**options):
+def setup(**options):
     def mark(test):
         test.lab_options = options
         return test

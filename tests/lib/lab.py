@@ -34,6 +34,7 @@ BUILD = os.environ.get("GATE25_BUILD", os.path.join(TOP, "build"))
 
 SERVER4, SERVER6 = "192.0.2.10", "2001:db8:2::10"
 SERVER = {4: SERVER4, 6: SERVER6}
+SILENT4, SILENT6 = "198.51.100.1", "2001:db8:dead::1"
 
 # A group that every Debian has, so that no test adds one to the machine.
 STAFF, READERS = "games", "news"
@@ -111,7 +112,10 @@ class Lab:
                      f"addr add {ROUTER6}/64 dev uplink0 nodad",
                      "link set uplink0 up",
                      "route add local 192.0.2.0/24 dev lo",
-                     "route add local 2001:db8:2::/64 dev lo")
+                     "route add local 2001:db8:2::/64 dev lo",
+                     # Here nobody answers, not even with a reset.
+                     "route add blackhole 198.51.100.0/24",
+                     "route add blackhole 2001:db8:dead::/64")
         for n in range(1, guests + 1):
             self.add_guest(n)
         if servers:
@@ -149,7 +153,9 @@ class Lab:
     def configure(self, changes):
         """Merges {section: {key: value}} into the file; None drops a key."""
         base = self.config or {
-            "gate": {"bridges": "br0", "uplinks": "eth0", "max_vms": 64},
+            "gate": {"bridges": "br0", "uplinks": "eth0", "max_vms": 64,
+                     # Else the first minute adopts flows free of charge.
+                     "grace": 0},
             "default": {"state": "allow"},
             "metrics": {"listen": "127.0.0.1:9625"},
             "control": {"socket": self.socket_path, "group": STAFF, "readers": READERS},
@@ -242,6 +248,16 @@ class Lab:
 
     def json(self, *args, **kwargs):
         return json.loads(self.cli("--json", *args, **kwargs))
+
+    def register(self, n, *, name=None, tenant=None, addresses=True, **more):
+        """Registers guest n as vm:webN with its port, MAC and addresses; returns the subject."""
+        guest, name = self.guests[n], name or f"web{n}"
+        body = {"ports": [guest.port], "tenant": tenant, **more}
+        if addresses:
+            body.update(macs=[guest.mac], ips=[guest.ip4, guest.ip6])
+        status, answer = self.http("PUT", f"/v1/vms/{name}?mode=create", body)
+        assert status in (200, 201), answer
+        return f"vm:{name}"
 
     def show(self, subject):
         return self.json("show", subject)
