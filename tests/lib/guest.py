@@ -109,7 +109,7 @@ class Guest:
     def syn(self, dst, sport, dport=25, flags=SYN, smac=None, src=None, tags=(), **more):
         """A frame with a TCP segment as this guest would send it, or forged."""
         family = ipaddress.ip_address(dst).version
-        kind, packet = tcp(src or self.address(family), dst, sport, dport, flags, **more)
+        kind, packet = tcp(src or self.address(family), dst, sport, dport, flags=flags, **more)
         return ethernet(smac or self.mac, ROUTER_MAC, kind, packet, tags)
 
     def send_mail(self, server, count=1, sender="alice@guest.example", size=1000, sessions=1,

@@ -28,21 +28,37 @@ def checksum(data):
     return ~total & 0xffff
 
 
-def tcp(src, dst, sport, dport, flags=SYN, seq=1, ack=0, payload=b""):
-    """A TCP segment in IPv4 or IPv6, checksums right: (ethertype, packet)."""
+def ipv4(src, dst, proto, payload, options=b"", offset=0, more=False, ident=0):
+    """An IPv4 packet; offset in octets. (A bridge with netfilter drops wrong checksums.)"""
+    words = 5 + len(options) // 4
+    fragment = offset >> 3 | (0x2000 if more else 0)
+    head = struct.pack("!BBHHHBBH4s4s", 0x40 | words, 0, words * 4 + len(payload), ident, fragment,
+                       64, proto, 0, ipaddress.IPv4Address(src).packed,
+                       ipaddress.IPv4Address(dst).packed) + options
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def ipv6(src, dst, following, payload):
+    return struct.pack("!IHBB", 6 << 28, len(payload), following, 64) + \
+        ipaddress.IPv6Address(src).packed + ipaddress.IPv6Address(dst).packed + payload
+
+
+def tcp_segment(src, dst, sport, dport, flags=SYN, seq=1, ack=0, payload=b""):
+    """A TCP segment with the checksum that it has between these addresses."""
     src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
     head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0)
     size = len(head) + len(payload)
-    if src.version == 4:
-        pseudo = src.packed + dst.packed + struct.pack("!BBH", 0, 6, size)
-    else:
-        pseudo = src.packed + dst.packed + struct.pack("!IHBB", size, 0, 0, 6)
-    body = head[:16] + struct.pack("!H", checksum(pseudo + head + payload)) + head[18:] + payload
-    if src.version == 4:
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + size, 0, 0x4000, 64, 6, 0,
-                         src.packed, dst.packed)
-        return 0x0800, ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + body
-    return 0x86dd, struct.pack("!IHBB16s16s", 6 << 28, size, 6, 64, src.packed, dst.packed) + body
+    pseudo = src.packed + dst.packed + struct.pack("!IHBB", size, 0, 0, 6)
+    total = checksum(pseudo + head + payload)
+    return head[:16] + struct.pack("!H", total) + head[18:] + payload
+
+
+def tcp(src, dst, sport, dport, **more):
+    """A TCP segment in IPv4 or IPv6: (ethertype, packet)."""
+    segment = tcp_segment(src, dst, sport, dport, **more)
+    if ipaddress.ip_address(src).version == 4:
+        return 0x0800, ipv4(src, dst, 6, segment)
+    return 0x86dd, ipv6(src, dst, 6, segment)
 
 
 def ethernet(smac, dmac, ethertype, packet, tags=()):
@@ -50,7 +66,7 @@ def ethernet(smac, dmac, ethertype, packet, tags=()):
     head = mac_bytes(dmac) + mac_bytes(smac)
     for tpid, vlan in tags:
         head += struct.pack("!HH", tpid, vlan)
-    return (head + struct.pack("!H", ethertype) + packet).ljust(60, b"\0")
+    return head + struct.pack("!H", ethertype) + packet
 
 
 def parse(frame):

@@ -10,9 +10,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import harness
+from guest import ROUTER_MAC
 from harness import cases, setup
 from lab import SERVER, SERVER4, SILENT4, SILENT6
-from wire import ACK, FIN, PSH, RST, SYN, ethernet, tcp
+from wire import ACK, FIN, PSH, RST, SYN, ethernet, ipv4, ipv6, tcp
 
 SHORT = 0.6
 PORT = "port:vnet1"
@@ -150,23 +151,16 @@ def test_flows_4_a_full_table_hurts_nobody_else(lab):
         sock.close()
 
 
-# ---- fragments: [IPv4 or IPv6] header by hand, `offset` in octets
+# ---- fragments; `offset` in octets
 
 def fragment4(guest, dst, offset, payload, more=False, proto=6):
-    src, to = socket.inet_aton(guest.ip4), socket.inet_aton(dst)
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 77,
-                       (0x2000 if more else 0) | offset >> 3, 64, proto, 0, src, to)
-    total = sum(struct.unpack("!10H", head))
-    total = (total & 0xffff) + (total >> 16)
-    head = head[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[12:]
-    return ethernet(guest.mac, "52:54:00:99:00:01", 0x0800, head + payload)
+    return ethernet(guest.mac, ROUTER_MAC, 0x0800, ipv4(guest.ip4, dst, proto, payload,
+                                                        offset=offset, more=more, ident=77))
 
 
 def fragment6(guest, dst, offset, payload, more=False, proto=6):
-    src, to = (socket.inet_pton(socket.AF_INET6, a) for a in (guest.ip6, dst))
-    body = struct.pack("!BBHI", proto, 0, offset | more, 77) + payload
-    head = struct.pack("!IHBB16s16s", 6 << 28, len(body), 44, 64, src, to)
-    return ethernet(guest.mac, "52:54:00:99:00:01", 0x86dd, head + body)
+    header = struct.pack("!BBHI", proto, 0, offset | more, 77)
+    return ethernet(guest.mac, ROUTER_MAC, 0x86dd, ipv6(guest.ip6, dst, 44, header + payload))
 
 
 TCP_HEAD = struct.pack("!HHIIBBHHH", 4000, 25, 1, 0, 5 << 4, SYN, 65535, 0, 0)
@@ -245,7 +239,7 @@ def test_flows_6_what_is_no_ip_is_not_ours(lab, case):
     ethertype, payload = case
     lab.cli("block", PORT)
     guest, far = lab.guest(1), lab.sniff()
-    frame = ethernet(guest.mac, "52:54:00:99:00:01", ethertype, payload)
+    frame = ethernet(guest.mac, ROUTER_MAC, ethertype, payload)
     with lab.expect(PORT, packets_dropped=0):
         guest.wire.send(frame)
         lab.poll(lambda: reached(far, frame), 5, "frame")
@@ -306,8 +300,8 @@ def test_unsolicited_syn_ack_is_dropped(lab):
     guest.connect("192.0.2.98")  # ARP is known now
     inner = guest.wire
     from_inet = lab.sniff()
-    kind_packet = tcp("192.0.2.200", guest.ip4, 25, 4000, SYN | ACK)
-    frame = ethernet("52:54:00:99:00:01", guest.mac, *kind_packet)
+    frame = ethernet(ROUTER_MAC, guest.mac,
+                     *tcp("192.0.2.200", guest.ip4, 25, 4000, flags=SYN | ACK))
     with lab.expect(PORT, unsolicited=1, packets_dropped=1):
         from_inet.send(frame)
     assert not inner.segments(sport=25, dport=4000, flags=SYN | ACK)

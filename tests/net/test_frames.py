@@ -14,32 +14,27 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import harness
+from guest import ROUTER_MAC
 from harness import cases
 from lab import SILENT4, SILENT6
-from wire import ethernet, mac_bytes, tcp
+from wire import ethernet, ipv4, ipv6, mac_bytes, tcp, tcp_segment
 
 PORT = "port:vnet1"
-ROUTER_MAC = "52:54:00:99:00:01"
 TAG, SERVICE_TAG, OLD_TAG = 0x8100, 0x88a8, 0x9100
 
 
+def ends(guest, family):
+    return (guest.ip4, SILENT4) if family == 4 else (guest.ip6, SILENT6)
+
+
 def inner(guest, family, dport=25, sport=4000):
-    src, dst = (guest.ip4, SILENT4) if family == 4 else (guest.ip6, SILENT6)
-    return tcp(src, dst, sport, dport)
+    return tcp(*ends(guest, family), sport, dport)
 
 
-def with_options(packet, words):
-    """The IPv4 packet with so many words of no-operation options."""
-    head = bytearray(packet[:20] + b"\x01" * (4 * words))
-    head[0] = 0x40 | 5 + words
-    struct.pack_into("!H", head, 2, len(packet) + 4 * words)
-    return bytes(head) + packet[20:]
-
-
-def with_extensions(packet, chain):
-    """The IPv6 packet with these headers, each 8 octets of padding, before the TCP header."""
-    body, following = packet[40:], 6
-    for kind in reversed(chain):
+def chained(kinds, segment):
+    """The segment behind these IPv6 extension headers: (first header's number, bytes)."""
+    body, following = segment, 6
+    for kind in reversed(kinds):
         if kind == 44:
             header = struct.pack("!BBHI", following, 0, 0, 7)  # an atomic fragment
         elif kind == 51:
@@ -47,7 +42,7 @@ def with_extensions(packet, chain):
         else:
             header = struct.pack("!BBBB4s", following, 0, 1, 4, b"\0" * 4)
         body, following = header + body, kind
-    return packet[:4] + struct.pack("!HB", len(body), following) + packet[7:40] + body
+    return following, body
 
 
 def plain(guest, family, **kw):
@@ -68,13 +63,20 @@ def snap(*tags):
 
 
 def options(words):
-    return lambda guest, family, **kw: ethernet(
-        guest.mac, ROUTER_MAC, 0x0800, with_options(inner(guest, 4, **kw)[1], words))
+    """IPv4 with so many words of no-operation options."""
+    def make(guest, _family, dport=25, sport=4000):
+        segment = tcp_segment(*ends(guest, 4), sport, dport)
+        return ethernet(guest.mac, ROUTER_MAC, 0x0800,
+                        ipv4(*ends(guest, 4), 6, segment, options=b"\x01" * 4 * words))
+    return make
 
 
-def extensions(*chain):
-    return lambda guest, family, **kw: ethernet(
-        guest.mac, ROUTER_MAC, 0x86dd, with_extensions(inner(guest, 6, **kw)[1], chain))
+def extensions(*kinds):
+    def make(guest, _family, dport=25, sport=4000):
+        segment = tcp_segment(*ends(guest, 6), sport, dport)
+        return ethernet(guest.mac, ROUTER_MAC, 0x86dd,
+                        ipv6(*ends(guest, 6), *chained(kinds, segment)))
+    return make
 
 
 TRICKS = {
@@ -99,7 +101,7 @@ HEADERS = {
 }
 
 
-def reached(far, frame, at=12):
+def reached(far, frame):
     """The far side sees an accelerated tag taken off: compare what follows the headers."""
     tail = frame[-30:]
     return any(f[-len(tail):] == tail for f in far.frames())
@@ -128,16 +130,13 @@ def test_every_disguise_counts_as_a_flow_of_an_allowed_vm(lab, case):
 
 
 INNOCENT = {
-    "udp-25": lambda g: ethernet(g.mac, ROUTER_MAC, 0x0800, struct.pack(
-        "!BBHHHBBH4s4sHHHH", 0x45, 0, 28, 0, 0, 64, 17, 0, socket.inet_aton(g.ip4),
-        socket.inet_aton(SILENT4), 25, 25, 8, 0)),
+    "udp-25": lambda g: ethernet(g.mac, ROUTER_MAC, 0x0800, ipv4(
+        g.ip4, SILENT4, 17, struct.pack("!HHHH", 25, 25, 40, 0) + b"u" * 32)),
     "web": lambda g: plain(g, 4, dport=443),
     "web-ipv6": lambda g: plain(g, 6, dport=443),
     "from-port-25": lambda g: plain(g, 4, dport=40000, sport=25),
     "multicast": lambda g: mac_bytes("01:00:5e:00:00:fb") + plain(g, 4, dport=5353)[6:],
-    "esp": lambda g: ethernet(g.mac, ROUTER_MAC, 0x0800, struct.pack(
-        "!BBHHHBBH4s4s", 0x45, 0, 60, 0, 0, 64, 50, 0, socket.inet_aton(g.ip4),
-        socket.inet_aton(SILENT4)) + b"e" * 40),
+    "esp": lambda g: ethernet(g.mac, ROUTER_MAC, 0x0800, ipv4(g.ip4, SILENT4, 50, b"e" * 40)),
 }
 
 
