@@ -27,10 +27,13 @@ bool gate_pool_claim(struct gate_pool *p, uint32_t id)
 
 static void wake(struct gate_pool *p, uint64_t now_ns)
 {
-	while (p->nresting && now_ns - p->resting[p->head].since >= p->rest_ns) {
+	while (p->nresting &&
+	       (now_ns == UINT64_MAX || now_ns - p->resting[p->head].since >= p->rest_ns)) {
 		uint32_t id = p->resting[p->head].id;
 
-		p->awake = gate_realloc(p->awake, p->nawake + 1, sizeof(*p->awake));
+		if (!(p->nawake & (p->nawake - 1)))
+			p->awake = gate_realloc(p->awake, p->nawake ? 2 * p->nawake : 1,
+						sizeof(*p->awake));
 		p->awake[p->nawake++] = id;
 		p->head = (p->head + 1) % p->nring;
 		p->nresting--;
@@ -73,6 +76,12 @@ void gate_pool_give(struct gate_pool *p, uint32_t id, uint64_t now_ns)
 	p->resting[(p->head + p->nresting++) % p->nring] =
 		(struct gate_pool_resting){.id = id, .since = now_ns};
 	p->taken--;
+}
+
+void gate_pool_hurry(struct gate_pool *p)
+{
+	if (p->nresting)
+		wake(p, UINT64_MAX);
 }
 
 uint32_t gate_pool_left(const struct gate_pool *p)
