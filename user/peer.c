@@ -99,7 +99,8 @@ static void login_name(uid_t uid, char *out, size_t size)
 		bool used;
 		uid_t uid;
 		char name[64];
-	} cache[NAME_CACHE], *c = &cache[uid % NAME_CACHE];
+	} cache[NAME_CACHE];
+	typeof(&cache[0]) c = &cache[uid % NAME_CACHE];
 	struct passwd *pw;
 
 	if (!c->used || c->uid != uid) {
