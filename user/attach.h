@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Puts programs on links: pinned tcx links from Linux 6.6, else an `ingress`
- * qdisc with cls_bpf through libnl (clsact only for egress, where configured).
+ * qdisc with cls_bpf through rtnetlink (clsact only for egress, where configured).
  * Everything is idempotent: an existing attachment of ours is replaced in place.
  */
 #ifndef GATE25_ATTACH_H
@@ -16,17 +16,44 @@ struct gate_attacher;
 int gate_attach_open(struct gate_attacher **out, struct gate_bpf *b, const struct gate_config *c,
 		     struct gate_error *err);
 void gate_attach_close(struct gate_attacher *a);
+
 /* "tcx" or "tc": what this kernel and configuration use. */
 const char *gate_attach_hook(const struct gate_attacher *a);
-/* from_vm goes to TC ingress (of a macvtap: egress), the others to egress. 0 or -errno. */
+/* Is to_vm put on VM ports? With tcx unless configured off, with tc only where configured. */
+bool gate_attach_wants_to_vm(const struct gate_attacher *a);
+/* Flags of a port whose from_vm is attached: GATE_PORT_JUDGED, GATE_PORT_STAMPED or 0. */
+uint32_t gate_attach_port_flags(const struct gate_attacher *a);
+struct gate_bpf *gate_attach_bpf(struct gate_attacher *a);
+/* A new configuration: to_vm may have changed; the hook stays until a restart. */
+void gate_attach_reconfigure(struct gate_attacher *a, const struct gate_config *c);
+
+/**
+ * gate_attach_put() - put a program on a link, or swap it in place.
+ * @ifindex, @name: the link; the name is for the sentence in @err only.
+ * @macvtap: VM traffic shows at its egress, so that from_vm and to_vm change sides.
+ *
+ * from_vm goes to TC ingress, the others to egress.
+ * Return: 0, -ENODEV when the link is gone (no message), or -errno.
+ */
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 		    enum gate_where where, bool macvtap, struct gate_error *err);
-/* Is it (still) there? Asks the kernel. 1, 0 or -errno. */
+/* Is this daemon's program (still) there? Asks the kernel. 1, 0 or -errno. */
 int gate_attach_check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
 int gate_attach_remove(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
+/* Takes all programs off a link, and the qdisc where it is ours and empty. */
+void gate_attach_clear(struct gate_attacher *a, uint32_t ifindex);
 /* Unpins links whose device is gone. Returns their number. */
 int gate_attach_collect(struct gate_attacher *a);
-/* Takes everything of ours off every link; works without a daemon (gate25 detach). */
+
+/**
+ * gate_attach_remove_all() - take everything of ours off every link.
+ * @pin: [bpf] pin; all pins below it are removed.
+ * @say: called with a line for each thing that was taken off.
+ *
+ * Works as root without a daemon (gate25 detach); refuses while one runs, which
+ * would put everything back.
+ * Return: 0 or -errno.
+ */
 int gate_attach_remove_all(const char *pin, void (*say)(void *, const char *), void *arg,
 			   struct gate_error *err);
 

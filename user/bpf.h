@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Loads the programs, makes or adopts the pinned maps, swaps programs in place.
- * Pin layout below [bpf] pin:
- *   abiN/maps/NAME      the maps          abiN/progs/{from_vm,to_vm,uplink_out}
- *   links/IFINDEX-HOOK  tcx links (from_vm, to_vm, uplink_out)
+ * Pin layout below [bpf] pin: see pins.h.
  */
 #ifndef GATE25_BPF_H
 #define GATE25_BPF_H
@@ -11,23 +9,49 @@
 #include "config.h"
 #include "maps.h"
 
+struct gate25_bpf;
+struct gate_upgrade;
+
 struct gate_bpf {
 	struct gate_maps maps;
 	int from_vm, to_vm, uplink_out; /* program fds */
-	uint8_t tag[3][8]; /* kernel's program tags, same order */
-	bool adopted; /* maps were there already */
+	uint8_t tag[3][8];		/* kernel's program tags, same order */
+	uint32_t id[3];			/* kernel's program ids, same order */
+	bool adopted;			/* maps (or their content) were there already */
+	bool tcx;			/* the hook this kernel and configuration use, else tc */
+	bool stamped;	       /* from_vm leaves its stamp on the frames it passes (tc only) */
+	uint32_t dry_run_mark; /* of a TEST_RUN frame that spends nothing */
 	char pin[256];
+
+	/* bpf.c's own */
+	int lock;
+	struct gate25_bpf *skel;
+	struct gate_upgrade *upgrade; /* what to copy again once the programs are swapped */
 };
 
-/*
- * Opens or creates everything. Adopts pinned maps of the same ABI and sizes; of
- * other sizes or an older ABI: makes new ones beside them and copies (upgrade.c).
- * New programs are loaded on the (adopted) maps; what is attached stays attached
- * until gate_attach_port() replaces it in place. Errors (no bpffs, no BTF needed,
- * no capability, kernel too old) give one sentence each.
+/**
+ * gate_bpf_open() - open or create everything.
+ * @out: set on success.
+ * @c: configuration; sizes, ports, stamp and pin directory are read.
+ * @err: one sentence on failure: no BPF file system, another daemon, no
+ *       capability, kernel too old, no memory.
+ *
+ * Adopts pinned maps of the same ABI and sizes. Of other sizes: makes new ones
+ * beside them and copies (upgrade.c). New programs are loaded on the maps; what
+ * is attached stays attached until gate_attach_put() replaces it in place.
+ * Return: 0 or -errno.
  */
 int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gate_error *err);
-void gate_bpf_close(struct gate_bpf *b); /* pins stay */
+
+/**
+ * gate_bpf_settle() - finish an upgrade once every program is swapped.
+ *
+ * Copies again what the old programs have written since, and removes the old
+ * maps. Does nothing where there was no upgrade.
+ */
+void gate_bpf_settle(struct gate_bpf *b);
+
+void gate_bpf_close(struct gate_bpf *b);			 /* pins stay */
 int gate_bpf_unpin_all(const char *pin, struct gate_error *err); /* for detach */
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What attach.c, attach_tcx.c and attach_tc.c share; nobody else needs it but bpf.c. */
+#ifndef GATE25_ATTACH_PRIV_H
+#define GATE25_ATTACH_PRIV_H
+
+#include "attach.h"
+#include "rtnl.h"
+
+#define GATE_NWHERE 3
+
+/* Names of the hooks in pins and filters. */
+const char *gate_attach_where(enum gate_where where);
+
+/* Which hook this kernel and configuration use. An error where tcx is asked for in vain. */
+int gate_attach_choose(const struct gate_config *c, bool *tcx, struct gate_error *err);
+
+/* ---- attach_tcx.c ---- */
+
+/* Does this kernel know tcx (6.6+)? */
+bool gate_tcx_available(void);
+/* Puts prog on ifindex, or swaps it in place; the link is pinned below `pin`. */
+int gate_tcx_put(const char *pin, uint32_t ifindex, enum gate_where where, bool egress, int prog);
+/* 1 when a link with program `prog_id` is on ifindex (0 = whichever program), 0 or -errno. */
+int gate_tcx_check(const char *pin, uint32_t ifindex, enum gate_where where, uint32_t prog_id);
+/* Detaches and unpins. 1 = done, 0 = there was none, or -errno. */
+int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where);
+/* Unpins links whose device is gone. Returns their number. */
+int gate_tcx_collect(const char *pin);
+
+/* ---- attach_tc.c ---- */
+
+struct gate_tc {
+	struct gate_rtnl rtnl;
+	const char *pin; /* notes there which qdiscs it has made */
+	bool clsact;	 /* new qdiscs are made for egress too */
+};
+
+/*
+ * As with tcx; -EADDRINUSE: an `ingress` qdisc stands where egress needs clsact,
+ * -EBUSY: no priority is free.
+ */
+int gate_tc_put(struct gate_tc *t, uint32_t ifindex, enum gate_where where, bool egress, int prog);
+int gate_tc_check(struct gate_tc *t, uint32_t ifindex, enum gate_where where, uint32_t prog_id);
+int gate_tc_remove(struct gate_tc *t, uint32_t ifindex, enum gate_where where);
+/* Removes the qdisc where it is of our making and empty. 1, 0 or -errno. */
+int gate_tc_remove_qdisc(struct gate_tc *t, uint32_t ifindex);
+/* Forgets the qdiscs of devices that are gone. */
+void gate_tc_collect(struct gate_tc *t);
+
+#endif

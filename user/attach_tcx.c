@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * tcx links (Linux 6.6+). A pinned link keeps the program on its device without
+ * the daemon, is not touched by anybody's qdisc commands, and changes its
+ * program in place.
+ */
+#include "attach_priv.h"
+#include "pins.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Of Linux 6.6's <linux/bpf.h>; Debian 12's is older. */
+#define TCX_INGRESS   46
+#define TCX_EGRESS    47
+#define LINK_TYPE_TCX 11
+#define F_BEFORE      (1U << 3)
+
+struct tcx_link_info {
+	uint32_t type, id, prog_id, pad;
+	uint32_t ifindex; /* 0 once the device is gone or the link was detached */
+	uint32_t attach_type;
+};
+
+struct tcx_link_create {
+	uint32_t prog_fd, ifindex, attach_type, flags;
+	uint32_t relative_fd, pad;
+	uint64_t expected_revision;
+};
+
+bool gate_tcx_available(void)
+{
+	uint32_t count = 0;
+
+	/* an older kernel does not know the attach type: EINVAL */
+	return bpf_prog_query((int)if_nametoindex("lo"), TCX_INGRESS, 0, NULL, NULL, &count) == 0;
+}
+
+static int link_path(char *out, const char *pin, uint32_t ifindex, enum gate_where where)
+{
+	return gate_pins_path(out, "%s/links/%u-%s", pin, ifindex, gate_attach_where(where));
+}
+
+static int link_info(int fd, struct tcx_link_info *out)
+{
+	uint32_t len = sizeof(*out);
+
+	memset(out, 0, sizeof(*out));
+	if (bpf_obj_get_info_by_fd(fd, out, &len) < 0)
+		return -errno;
+	return out->type == LINK_TYPE_TCX ? 0 : -EINVAL;
+}
+
+/*
+ * At the head of the hook: a gate behind a program that answers "accept" would be
+ * none. Its own pass is TC_ACT_UNSPEC, so whoever follows sees every frame still.
+ * libbpf 1.1 cannot say this, hence the system call.
+ */
+static int create_link(int prog, uint32_t ifindex, bool egress)
+{
+	struct tcx_link_create attr = {
+		.prog_fd = (uint32_t)prog,
+		.ifindex = ifindex,
+		.attach_type = egress ? TCX_EGRESS : TCX_INGRESS,
+		.flags = F_BEFORE,
+	};
+	int fd = (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Swaps the program of a pinned link. -ENOENT or -ENOLINK: there is none on this device. */
+static int update_link(const char *path, uint32_t ifindex, bool egress, int prog)
+{
+	struct tcx_link_info info;
+	int fd = bpf_obj_get(path), err;
+
+	if (fd < 0)
+		return -errno;
+	err = link_info(fd, &info);
+	if (!err &&
+	    (info.ifindex != ifindex || info.attach_type != (egress ? TCX_EGRESS : TCX_INGRESS)))
+		err = -ENOLINK;
+	if (!err && bpf_link_update(fd, prog, NULL) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int gate_tcx_put(const char *pin, uint32_t ifindex, enum gate_where where, bool egress, int prog)
+{
+	char path[GATE_PIN_PATH], fresh[GATE_PIN_PATH];
+	int err = link_path(path, pin, ifindex, where);
+
+	err = err ? err : gate_pins_path(fresh, "%s-new", path);
+	if (err)
+		return err;
+	if (update_link(path, ifindex, egress, prog) == 0)
+		return 0;
+
+	int fd = create_link(prog, ifindex, egress);
+	if (fd < 0)
+		return fd;
+	/* the rename takes a stale link's place in one step */
+	unlink(fresh);
+	if (bpf_obj_pin(fd, fresh) < 0 || rename(fresh, path) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int gate_tcx_check(const char *pin, uint32_t ifindex, enum gate_where where, uint32_t prog_id)
+{
+	char path[GATE_PIN_PATH];
+	struct tcx_link_info info;
+	int err = link_path(path, pin, ifindex, where);
+
+	if (err)
+		return err;
+	int fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	err = link_info(fd, &info);
+	close(fd);
+	if (err)
+		return err == -EINVAL ? 0 : err;
+	return info.ifindex == ifindex && (!prog_id || info.prog_id == prog_id);
+}
+
+int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where)
+{
+	char path[GATE_PIN_PATH];
+	int err = link_path(path, pin, ifindex, where);
+
+	if (err)
+		return err;
+	int fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	/* who else holds the link must not keep it on the device; ENOLINK: it is off already */
+	if (bpf_link_detach(fd) < 0 && errno != ENOLINK)
+		err = -errno;
+	close(fd);
+	if (!err && unlink(path) < 0 && errno != ENOENT)
+		err = -errno;
+	return err ? err : 1;
+}
+
+struct collect {
+	const char *pin;
+	int removed;
+};
+
+static int collect_link(void *arg, const char *name)
+{
+	struct collect *c = arg;
+	char path[GATE_PIN_PATH], rest[32];
+	struct tcx_link_info info;
+	uint32_t ifindex;
+
+	if (sscanf(name, "%u-%31s", &ifindex, rest) != 2 || !strcmp(rest, "qdisc") ||
+	    gate_pins_path(path, "%s/links/%s", c->pin, name) < 0)
+		return 0;
+	int fd = bpf_obj_get(path);
+	if (fd < 0)
+		return 0;
+	int err = link_info(fd, &info);
+	close(fd);
+	/* "-new": a put that was cut short before its rename */
+	if ((!err && info.ifindex == ifindex && !strstr(rest, "-new")) || unlink(path) < 0)
+		return 0;
+	c->removed++;
+	return 0;
+}
+
+int gate_tcx_collect(const char *pin)
+{
+	struct collect c = { .pin = pin };
+	char path[GATE_PIN_PATH];
+	int err = gate_pins_path(path, "%s/links", pin);
+
+	err = err ? err : gate_pins_list(path, collect_link, &c);
+	return err ? err : c.removed;
+}
