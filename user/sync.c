@@ -81,7 +81,7 @@ static uint64_t mono_of(const struct gate_sync *s, int64_t unix_s)
 
 static struct gate_rate compile_rate(const struct gate_rate_spec *r, uint32_t burst)
 {
-	struct gate_rate out = {0};
+	struct gate_rate out = { 0 };
 
 	if (!r->count)
 		return out;
@@ -166,7 +166,7 @@ void gate_sync_compile(const struct gate_sync *s, const struct gate_own *own, un
 static uint32_t take_node_now(struct gate_sync *s)
 {
 	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL);
 	gate_pool_hurry(&s->nodes);
 	return gate_pool_take(&s->nodes, gate_clock_mono_ns());
 }
@@ -204,8 +204,8 @@ void gate_sync_own(struct gate_sync *s, uint32_t base, const struct gate_own *ow
 
 static struct gate_rate_spec decompile_rate(const struct gate_rate *r)
 {
-	static const uint32_t per[] = {1, 60, 3600, 86400};
-	struct gate_rate_spec out = {0};
+	static const uint32_t per[] = { 1, 60, 3600, 86400 };
+	struct gate_rate_spec out = { 0 };
 
 	if (!r->interval_ns)
 		return out;
@@ -298,6 +298,12 @@ void gate_sync_budget(struct gate_sync *s, uint32_t budget, const struct gate_ra
 			b->rates[i] = r;
 	}
 	__atomic_store_n(&b->nrates, n, __ATOMIC_RELEASE);
+}
+
+void gate_sync_budget_forget(struct gate_sync *s)
+{
+	gate_pool_clear(&s->budgets);
+	gate_pool_init(&s->budgets, 1, s->m->nbudgets, REST_NS);
 }
 
 void gate_sync_budget_give(struct gate_sync *s, uint32_t budget)

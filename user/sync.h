@@ -49,6 +49,8 @@ bool gate_sync_decompile(const struct gate_sync *s, uint32_t base, struct gate_o
 uint32_t gate_sync_budget_take(struct gate_sync *s, uint32_t wanted);
 void gate_sync_budget(struct gate_sync *s, uint32_t budget, const struct gate_rate_spec *rates,
 		      unsigned n);
+/** gate_sync_budget_forget() - all are free to be taken again; what is in force stays */
+void gate_sync_budget_forget(struct gate_sync *s);
 void gate_sync_budget_give(struct gate_sync *s, uint32_t budget);
 
 /* ---- tables (sync_tables.c) ---- */
@@ -66,6 +68,8 @@ int gate_sync_ip_owner(struct gate_sync *s, const struct gate_prefix *p, uint32_
 /** gate_sync_exempt() - the destinations of one scope (GATE_EXEMPT_*) are exactly these */
 int gate_sync_exempt(struct gate_sync *s, uint32_t scope, const struct gate_prefix *list,
 		     unsigned n);
+/** gate_sync_exempt_get() - adoption: the destinations of a scope; the caller frees */
+struct gate_prefix *gate_sync_exempt_get(struct gate_sync *s, uint32_t scope, unsigned *n);
 /** gate_sync_any_mac(), gate_sync_any_ip() - a policy on what nobody registered; base 0 = none */
 int gate_sync_any_mac(struct gate_sync *s, const uint8_t mac[6], uint32_t base);
 int gate_sync_any_ip(struct gate_sync *s, const struct gate_prefix *p, const uint32_t base[2]);

@@ -4,7 +4,7 @@
 
 struct gate_mac_key gate_sync_mac_key(uint32_t slot, const uint8_t mac[6])
 {
-	struct gate_mac_key key = {.slot = slot};
+	struct gate_mac_key key = { .slot = slot };
 
 	memcpy(key.mac, mac, 6);
 	return key;
@@ -12,7 +12,7 @@ struct gate_mac_key gate_sync_mac_key(uint32_t slot, const uint8_t mac[6])
 
 struct gate_ip_key gate_sync_ip_key(uint32_t slot, const uint8_t addr[16], uint8_t len)
 {
-	struct gate_ip_key key = {.prefixlen = 32U + len, .slot = slot};
+	struct gate_ip_key key = { .prefixlen = 32U + len, .slot = slot };
 
 	memcpy(key.addr, addr, 16);
 	return key;
@@ -49,7 +49,7 @@ static struct key_list *exempt_list(struct gate_sync *s, uint32_t scope)
 
 static void adopt_exempt(struct gate_sync *s)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&s->exempt.entries, &it))) {
@@ -57,10 +57,10 @@ static void adopt_exempt(struct gate_sync *s)
 		struct key_list *l = exempt_list(s, key->scope);
 
 		l->list = gate_realloc(l->list, l->n + 1, sizeof(*l->list));
-		l->list[l->n] = (struct gate_sync_address){.len = (uint8_t)(key->prefixlen - 32)};
+		l->list[l->n] = (struct gate_sync_address){ .len = (uint8_t)(key->prefixlen - 32) };
 		memcpy(l->list[l->n++].addr, key->addr, 16);
 	}
-	it = (struct gate_table_iter){0};
+	it = (struct gate_table_iter){ 0 };
 	while ((at = gate_table_next(&s->exempt_lists, &it))) {
 		struct key_list *l = at->value;
 
@@ -75,13 +75,13 @@ int gate_sync_tables_open(struct gate_sync *s)
 		int fd;
 		uint32_t key, value;
 	} tables[] = {
-		{&s->ports, s->m->ports, sizeof(uint32_t), sizeof(struct gate_port)},
-		{&s->mac_owner, s->m->mac_owner, sizeof(struct gate_mac_owner_key),
-		 sizeof(uint32_t)},
-		{&s->ip_owner, s->m->ip_owner, sizeof(struct gate_ip_key), sizeof(uint32_t)},
-		{&s->macs, s->m->macs, sizeof(struct gate_mac_key), sizeof(struct gate_address)},
-		{&s->ips, s->m->ips, sizeof(struct gate_ip_key), sizeof(struct gate_address)},
-		{&s->exempt, s->m->exempt, sizeof(struct gate_exempt_key), sizeof(uint32_t)},
+		{ &s->ports, s->m->ports, sizeof(uint32_t), sizeof(struct gate_port) },
+		{ &s->mac_owner, s->m->mac_owner, sizeof(struct gate_mac_owner_key),
+		  sizeof(uint32_t) },
+		{ &s->ip_owner, s->m->ip_owner, sizeof(struct gate_ip_key), sizeof(uint32_t) },
+		{ &s->macs, s->m->macs, sizeof(struct gate_mac_key), sizeof(struct gate_address) },
+		{ &s->ips, s->m->ips, sizeof(struct gate_ip_key), sizeof(struct gate_address) },
+		{ &s->exempt, s->m->exempt, sizeof(struct gate_exempt_key), sizeof(uint32_t) },
 	};
 
 	for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
@@ -97,7 +97,7 @@ int gate_sync_tables_open(struct gate_sync *s)
 
 void gate_sync_tables_close(struct gate_sync *s)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&s->exempt_lists, &it))) {
@@ -119,7 +119,7 @@ void gate_sync_tables_close(struct gate_sync *s)
 
 int gate_sync_port(struct gate_sync *s, uint32_t ifindex, uint32_t slot, uint32_t flags)
 {
-	struct gate_port port = {.slot = slot, .flags = flags};
+	struct gate_port port = { .slot = slot, .flags = flags };
 
 	if (slot != GATE_NO_SLOT)
 		return gate_mirror_put(&s->ports, &ifindex, &port);
@@ -139,7 +139,7 @@ bool gate_sync_port_get(struct gate_sync *s, uint32_t ifindex, struct gate_port 
 void gate_sync_ports(struct gate_sync *s,
 		     void (*cb)(void *, uint32_t ifindex, const struct gate_port *), void *arg)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&s->ports.entries, &it))) {
@@ -163,7 +163,7 @@ static int put_owner(struct mirror *m, const void *key, uint32_t slot)
 
 int gate_sync_mac_owner(struct gate_sync *s, uint32_t ifindex, const uint8_t mac[6], uint32_t slot)
 {
-	struct gate_mac_owner_key key = {.ifindex = ifindex};
+	struct gate_mac_owner_key key = { .ifindex = ifindex };
 
 	memcpy(key.mac, mac, 6);
 	return put_owner(&s->mac_owner, &key, slot);
@@ -180,7 +180,7 @@ int gate_sync_ip_owner(struct gate_sync *s, const struct gate_prefix *p, uint32_
 
 static struct gate_exempt_key exempt_key(uint32_t scope, const struct gate_sync_address *a)
 {
-	struct gate_exempt_key key = {.prefixlen = 32U + a->len, .scope = scope};
+	struct gate_exempt_key key = { .prefixlen = 32U + a->len, .scope = scope };
 
 	memcpy(key.addr, a->addr, 16);
 	return key;
@@ -194,7 +194,7 @@ static bool listed(const struct key_list *l, const struct gate_sync_address *a)
 int gate_sync_exempt(struct gate_sync *s, uint32_t scope, const struct gate_prefix *list,
 		     unsigned n)
 {
-	struct key_list *have = exempt_list(s, scope), want = {.n = n};
+	struct key_list *have = exempt_list(s, scope), want = { .n = n };
 	uint32_t one = 1;
 	int r = 0;
 
@@ -222,6 +222,30 @@ int gate_sync_exempt(struct gate_sync *s, uint32_t scope, const struct gate_pref
 	return r;
 }
 
+static bool is_v4(const struct gate_prefix *p)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return p->len >= 96 && memcmp(p->addr, mapped, sizeof(mapped)) == 0;
+}
+
+struct gate_prefix *gate_sync_exempt_get(struct gate_sync *s, uint32_t scope, unsigned *n)
+{
+	const struct key_list *l = gate_table_get(&s->exempt_lists, &scope, sizeof(scope));
+	struct gate_prefix *out;
+
+	*n = l ? l->n : 0;
+	if (!*n)
+		return NULL;
+	out = gate_alloc(*n, sizeof(*out));
+	for (unsigned i = 0; i < *n; i++) {
+		memcpy(out[i].addr, l->list[i].addr, 16);
+		out[i].len = l->list[i].len;
+		out[i].v4 = is_v4(&out[i]);
+	}
+	return out;
+}
+
 /* ---- policies on what nobody registered ---- */
 
 static void count_any(struct gate_sync *s)
@@ -233,7 +257,7 @@ static void count_any(struct gate_sync *s)
 static int put_any(struct gate_sync *s, struct mirror *m, const void *key, uint32_t *count,
 		   const uint32_t base[2])
 {
-	struct gate_address value = {.base = {base[0], base[1]}};
+	struct gate_address value = { .base = { base[0], base[1] } };
 	bool had = gate_mirror_get(m, key);
 	int r = 0;
 
@@ -250,7 +274,7 @@ int gate_sync_any_mac(struct gate_sync *s, const uint8_t mac[6], uint32_t base)
 {
 	struct gate_mac_key key = gate_sync_mac_key(GATE_SLOT_ANY, mac);
 
-	return put_any(s, &s->macs, &key, &s->any_macs, (uint32_t[2]){base});
+	return put_any(s, &s->macs, &key, &s->any_macs, (uint32_t[2]){ base });
 }
 
 int gate_sync_any_ip(struct gate_sync *s, const struct gate_prefix *p, const uint32_t base[2])
@@ -260,35 +284,28 @@ int gate_sync_any_ip(struct gate_sync *s, const struct gate_prefix *p, const uin
 	return put_any(s, &s->ips, &key, &s->any_ips, base);
 }
 
-static bool is_v4(const struct gate_prefix *p)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return p->len >= 96 && memcmp(p->addr, mapped, sizeof(mapped)) == 0;
-}
-
 void gate_sync_any_bases(struct gate_sync *s,
 			 void (*cb)(void *, const struct gate_subject *, uint32_t base), void *arg)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&s->macs.entries, &it))) {
 		const struct gate_mac_key *key = (const void *)at->key;
 		const struct gate_address *a =
 			(const void *)((const struct mirror_entry *)at->value)->value;
-		struct gate_subject subject = {.kind = GATE_S_MAC};
+		struct gate_subject subject = { .kind = GATE_S_MAC };
 
 		memcpy(subject.mac, key->mac, 6);
 		if (key->slot == GATE_SLOT_ANY)
 			cb(arg, &subject, a->base[0]);
 	}
-	it = (struct gate_table_iter){0};
+	it = (struct gate_table_iter){ 0 };
 	while ((at = gate_table_next(&s->ips.entries, &it))) {
 		const struct gate_ip_key *key = (const void *)at->key;
 		const struct gate_address *a =
 			(const void *)((const struct mirror_entry *)at->value)->value;
-		struct gate_subject subject = {.kind = GATE_S_IP};
+		struct gate_subject subject = { .kind = GATE_S_IP };
 
 		memcpy(subject.ip.addr, key->addr, 16);
 		subject.ip.len = (uint8_t)(key->prefixlen - 32);
@@ -302,7 +319,7 @@ static void sweep_mirror(struct mirror *m, uint32_t *count, size_t slot_at)
 {
 	gate_mirror_sweep(m);
 	if (count) {
-		struct gate_table_iter it = {0};
+		struct gate_table_iter it = { 0 };
 		struct gate_table_entry *at;
 
 		*count = 0;

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The file itself: open, schema, transactions. */
+#include "store_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define SCHEMA	       1
+#define BUSY_MS	       250	  /* the daemon has other things to do than to wait for a lock */
+#define APPLICATION_ID 0x67323521 /* "g25!" in the file's header: file(1) tells what it is */
+
+#define COLUMN(name) ", " #name " INTEGER NOT NULL DEFAULT 0"
+#define X(name)	     COLUMN(name)
+static const char schema[] =
+	"CREATE TABLE tenants(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+	"CREATE TABLE vms(name TEXT PRIMARY KEY, tenant TEXT NOT NULL, ports TEXT NOT NULL,"
+	" macs TEXT NOT NULL, ips TEXT NOT NULL, pairs TEXT NOT NULL, binding TEXT)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE subjects(subject TEXT PRIMARY KEY, quarantine INTEGER NOT NULL,"
+	" quarantine_until INTEGER, quarantine_since INTEGER, quarantine_reason TEXT,"
+	" quarantine_by TEXT, observe INTEGER NOT NULL, budget TEXT NOT NULL,"
+	" exempt TEXT NOT NULL, first_mac INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE policies(subject TEXT NOT NULL, port INTEGER NOT NULL, state TEXT NOT NULL,"
+	" refuse TEXT, drain INTEGER NOT NULL, rates TEXT NOT NULL, burst INTEGER NOT NULL,"
+	" concurrent INTEGER NOT NULL, destinations TEXT NOT NULL, expires INTEGER NOT NULL,"
+	" since INTEGER NOT NULL, reason TEXT NOT NULL, actor TEXT NOT NULL,"
+	" PRIMARY KEY(subject, port)) WITHOUT ROWID;"
+	"CREATE TABLE counters(subject TEXT PRIMARY KEY" GATE_COUNTERS(X) COLUMN(
+		last_reply) ") WITHOUT ROWID;"
+			    "CREATE TABLE audit(id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER "
+			    "NOT NULL,"
+			    " uid INTEGER NOT NULL, actor TEXT NOT NULL, subject TEXT NOT NULL,"
+			    " action TEXT NOT NULL, detail TEXT NOT NULL, reason TEXT NOT NULL);"
+			    "CREATE INDEX audit_subject ON audit(subject, id);";
+#undef X
+
+#define X(name) ", ?"
+static const char *const sql[] = {
+	[ST_BEGIN] = "BEGIN IMMEDIATE",
+	[ST_COMMIT] = "COMMIT",
+	[ST_PUT_VM] = "INSERT OR REPLACE INTO vms VALUES(?, ?, ?, ?, ?, ?, ?)",
+	[ST_DEL_VM] = "DELETE FROM vms WHERE name = ?",
+	[ST_PUT_SUBJECT] = "INSERT OR REPLACE INTO subjects VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[ST_DEL_SUBJECT] = "DELETE FROM subjects WHERE subject = ?",
+	[ST_PUT_POLICY] =
+		"INSERT OR REPLACE INTO policies VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[ST_DEL_POLICY] = "DELETE FROM policies WHERE subject = ? AND port = ?",
+	[ST_DEL_POLICIES] = "DELETE FROM policies WHERE subject = ?",
+	[ST_PUT_TENANT] = "INSERT OR REPLACE INTO tenants VALUES(?, ?)",
+	[ST_DEL_TENANT] = "DELETE FROM tenants WHERE id = ?",
+	[ST_PUT_COUNTERS] = "INSERT OR REPLACE INTO counters VALUES(?" GATE_COUNTERS(X) ", ?)",
+	[ST_DEL_COUNTERS] = "DELETE FROM counters WHERE subject = ?",
+	[ST_ADD_AUDIT] = "INSERT INTO audit(time, uid, actor, subject, action, detail, reason) "
+			 "VALUES(?, ?, ?, ?, ?, ?, ?)",
+};
+#undef X
+_Static_assert(sizeof(sql) / sizeof(sql[0]) == ST_MAX, "a text for each statement");
+
+int gate_store_failed(struct gate_store *st, struct gate_error *err)
+{
+	return gate_error_set(err, GATE_ERR_FAILED, "store %.200s: %s", st->path,
+			      st->db ? sqlite3_errmsg(st->db) : "out of memory");
+}
+
+sqlite3_stmt *gate_store_statement(struct gate_store *st, enum store_statement which,
+				   struct gate_error *err)
+{
+	sqlite3_stmt **q = &st->statement[which];
+
+	if (!*q && sqlite3_prepare_v3(st->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, q, NULL))
+		gate_store_failed(st, err);
+	return *q;
+}
+
+int gate_store_run(struct gate_store *st, sqlite3_stmt *q, struct gate_error *err)
+{
+	int r = sqlite3_step(q) == SQLITE_DONE ? 0 : gate_store_failed(st, err);
+
+	sqlite3_reset(q);
+	return r;
+}
+
+static int run(struct gate_store *st, enum store_statement which, struct gate_error *err)
+{
+	sqlite3_stmt *q = gate_store_statement(st, which, err);
+
+	return q ? gate_store_run(st, q, err) : -EIO;
+}
+
+int gate_store_begin(struct gate_store *st, struct gate_error *err)
+{
+	return run(st, ST_BEGIN, err);
+}
+
+int gate_store_commit(struct gate_store *st, struct gate_error *err)
+{
+	return run(st, ST_COMMIT, err);
+}
+
+void gate_store_rollback(struct gate_store *st)
+{
+	if (!sqlite3_get_autocommit(st->db))
+		sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static int read_number(struct gate_store *st, const char *query, int64_t *out,
+		       struct gate_error *err)
+{
+	sqlite3_stmt *q = NULL;
+	int r = 0;
+
+	if (sqlite3_prepare_v2(st->db, query, -1, &q, NULL) || sqlite3_step(q) != SQLITE_ROW)
+		r = gate_store_failed(st, err);
+	else
+		*out = sqlite3_column_int64(q, 0);
+	sqlite3_finalize(q);
+	return r;
+}
+
+static int make_schema(struct gate_store *st, struct gate_error *err)
+{
+	char tail[80];
+
+	snprintf(tail, sizeof(tail), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+		 APPLICATION_ID, SCHEMA);
+	if (sqlite3_exec(st->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) ||
+	    sqlite3_exec(st->db, schema, NULL, NULL, NULL) ||
+	    sqlite3_exec(st->db, tail, NULL, NULL, NULL) ||
+	    sqlite3_exec(st->db, "COMMIT", NULL, NULL, NULL)) {
+		int r = gate_store_failed(st, err);
+
+		gate_store_rollback(st);
+		return r;
+	}
+	return 0;
+}
+
+static int check_schema(struct gate_store *st, struct gate_error *err)
+{
+	int64_t version, tables;
+	int r = read_number(st, "PRAGMA user_version", &version, err);
+
+	if (!r && !version)
+		r = read_number(st, "SELECT count(*) FROM sqlite_master", &tables, err);
+	if (r)
+		return r;
+	if (version > SCHEMA)
+		return gate_error_set(err, GATE_ERR_FAILED,
+				      "store %.200s: written by a newer version (schema %lld, this "
+				      "is %d)",
+				      st->path, (long long)version, SCHEMA);
+	if (version)
+		return 0;
+	if (tables)
+		return gate_error_set(err, GATE_ERR_FAILED, "store %.200s: not a store of gate25",
+				      st->path);
+	return make_schema(st, err);
+}
+
+static int set_up(struct gate_store *st, struct gate_error *err)
+{
+	struct stat sb;
+	int64_t ignored;
+	int r;
+
+	sqlite3_busy_timeout(st->db, BUSY_MS);
+	sqlite3_extended_result_codes(st->db, 1);
+	/* The schema is read first: a newer file must not even be switched to WAL. */
+	r = read_number(st, "PRAGMA user_version", &ignored, err);
+	if (!r)
+		r = check_schema(st, err);
+	if (!r && sqlite3_exec(st->db,
+			       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+			       "PRAGMA foreign_keys=OFF; PRAGMA journal_size_limit=16777216;",
+			       NULL, NULL, NULL))
+		r = gate_store_failed(st, err);
+	/* A trial write: a read-only file or a full disk is better known now. */
+	if (!r)
+		r = gate_store_begin(st, err);
+	if (!r && stat(st->path, &sb) == 0) {
+		st->dev = sb.st_dev;
+		st->ino = sb.st_ino;
+	}
+	gate_store_rollback(st);
+	return r;
+}
+
+int gate_store_open(struct gate_store **out, const char *path, struct gate_error *err)
+{
+	struct gate_store *st = gate_alloc(1, sizeof(*st));
+	int r;
+
+	st->path = gate_strdup(path);
+	if (sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL))
+		r = gate_store_failed(st, err);
+	else
+		r = set_up(st, err);
+	if (r) {
+		gate_store_close(st);
+		return r;
+	}
+	*out = st;
+	return 0;
+}
+
+void gate_store_close(struct gate_store *st)
+{
+	if (!st)
+		return;
+	for (unsigned i = 0; i < ST_MAX; i++)
+		sqlite3_finalize(st->statement[i]);
+	sqlite3_close(st->db);
+	free(st->path);
+	free(st);
+}
+
+bool gate_store_intact(const struct gate_store *st)
+{
+	struct stat sb;
+
+	return stat(st->path, &sb) == 0 && sb.st_dev == st->dev && sb.st_ino == st->ino;
+}
+
+bool gate_store_fresh(struct gate_store *st)
+{
+	int64_t rows = 0;
+	int r = read_number(st,
+			    "SELECT (SELECT count(*) FROM vms) + (SELECT count(*) FROM subjects) +"
+			    " (SELECT count(*) FROM audit) + (SELECT count(*) FROM counters)",
+			    &rows, NULL);
+
+	return !r && rows == 0;
+}

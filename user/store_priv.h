@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What the files of the store share. */
+#ifndef GATE25_STORE_PRIV_H
+#define GATE25_STORE_PRIV_H
+
+#include "mem.h"
+#include "store.h"
+
+#include <sqlite3.h>
+#include <sys/types.h>
+
+/* Statements, prepared at first use and kept. */
+enum store_statement {
+	ST_BEGIN,
+	ST_COMMIT,
+	ST_PUT_VM,
+	ST_DEL_VM,
+	ST_PUT_SUBJECT,
+	ST_DEL_SUBJECT,
+	ST_PUT_POLICY,
+	ST_DEL_POLICY,
+	ST_DEL_POLICIES,
+	ST_PUT_TENANT,
+	ST_DEL_TENANT,
+	ST_PUT_COUNTERS,
+	ST_DEL_COUNTERS,
+	ST_ADD_AUDIT,
+	ST_MAX
+};
+
+struct gate_store {
+	sqlite3 *db;
+	char *path;
+	dev_t dev;
+	ino_t ino;
+	sqlite3_stmt *statement[ST_MAX];
+};
+
+/* One sentence about what SQLite last said; -EIO. */
+int gate_store_failed(struct gate_store *st, struct gate_error *err);
+/* A statement ready to be bound, NULL with err filled. */
+sqlite3_stmt *gate_store_statement(struct gate_store *st, enum store_statement which,
+				   struct gate_error *err);
+/* Runs a bound statement that returns no rows. */
+int gate_store_run(struct gate_store *st, sqlite3_stmt *q, struct gate_error *err);
+
+/* Lists as text: "5/s,200/h:50", prefixes, MACs. The caller frees. */
+char *gate_store_rates_text(const struct gate_rate_spec *rates, unsigned n);
+char *gate_store_prefixes_text(const struct gate_prefix *list, unsigned n);
+
+#endif
