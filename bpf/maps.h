@@ -8,13 +8,13 @@
 #include <gate25/abi.h>
 
 /* All arrays are mmap-able: a toggle is a store, a scrape is a memory walk. */
-#define GATE_ARRAY(map, value_type)                                            \
-	struct {                                                               \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                              \
-		__uint(map_flags, BPF_F_MMAPABLE);                             \
-		__uint(max_entries, 1);                                        \
-		__type(key, __u32);                                            \
-		__type(value, value_type);                                     \
+#define GATE_ARRAY(map, value_type)                                                                \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
+		__uint(max_entries, 1);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, value_type);                                                         \
 	} map SEC(".maps")
 
 GATE_ARRAY(conf, struct gate_conf);
@@ -35,13 +35,13 @@ struct gate_name {
 };
 GATE_ARRAY(names, struct gate_name);
 
-#define GATE_TABLE(map, map_type, flags, key_type, value_type)                 \
-	struct {                                                               \
-		__uint(type, map_type);                                        \
-		__uint(map_flags, flags);                                      \
-		__uint(max_entries, 1);                                        \
-		__type(key, key_type);                                         \
-		__type(value, value_type);                                     \
+#define GATE_TABLE(map, map_type, flags, key_type, value_type)                                     \
+	struct {                                                                                   \
+		__uint(type, map_type);                                                            \
+		__uint(map_flags, flags);                                                          \
+		__uint(max_entries, 1);                                                            \
+		__type(key, key_type);                                                             \
+		__type(value, value_type);                                                         \
 	} map SEC(".maps")
 
 GATE_TABLE(ports, BPF_MAP_TYPE_HASH, 0, __u32, struct gate_port);

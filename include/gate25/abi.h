@@ -256,11 +256,13 @@ enum gate_flow_state {
 };
 
 /* gate_flow.flags */
-#define GATE_FLOW_PORT 0x07 /* index of the gated port */
+#define GATE_FLOW_PORT 0x03 /* index of the gated port */
+#define GATE_FLOW_GREETED 0x04 /* the server's banner was read */
 #define GATE_FLOW_FIN_VM 0x08
 #define GATE_FLOW_FIN_PEER 0x10
 #define GATE_FLOW_MUTE 0x20 /* replies are no longer read (TLS, lost track) */
 #define GATE_FLOW_SYNCED 0x40 /* peer_seq is valid */
+#define GATE_FLOW_EXPECTED 0x80 /* adopted: its beginning was not seen */
 
 /*
  * One flow of one VM: 16 bytes, found by a fingerprint from a keyed hash. The

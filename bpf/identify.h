@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Whose frame is it? The port says: a guest cannot forge that. MAC and address
+ * only choose among what the VM has registered, or tighten (SEMANTICS Identity).
+ *
+ * What is found is copied into struct who, numbers only, so that each step can
+ * be a global function that the verifier proves once.
+ */
+#ifndef GATE25_BPF_IDENTIFY_H
+#define GATE25_BPF_IDENTIFY_H
+
+#include "account.h"
+
+enum { CHAIN_IP, CHAIN_IP_WIDER, CHAIN_MAC, CHAIN_MAC_WIDER, CHAIN_MAX };
+
+struct who {
+	__u32 slot;
+	__u32 ifindex;
+	__u64 grace_until;
+	__u32 tenant, budget, override_base;
+	__u16 flags, binding;	     /* of struct gate_vm */
+	__u32 base[CHAIN_MAX];	     /* policies of the VM's own address and MAC, 0 = none */
+	__u32 ip_bucket, mac_bucket; /* ids of their bucket sets */
+	__u32 prefix_budget;
+	__u32 any[2];	/* policies on a MAC or address that the VM did not register */
+	__u16 stranger; /* another MAC than the unregistered port's first */
+	__u16 routed;	/* the frame's MAC is a router's, not the VM's */
+};
+
+struct address {
+	__u32 word[4];
+};
+
+static __always_inline __u64 mac_word(const __u8 *m)
+{
+	return GATE_MAC_SEEN | (__u64)m[0] | (__u64)m[1] << 8 | (__u64)m[2] << 16 |
+	       (__u64)m[3] << 24 | (__u64)m[4] << 32 | (__u64)m[5] << 40;
+}
+
+static __always_inline struct gate_conf *conf_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&conf, &zero);
+}
+
+static __always_inline const struct gate_address *mac_lookup(__u32 slot, const __u8 *mac)
+{
+	struct gate_mac_key key = { .slot = slot };
+
+	__builtin_memcpy(key.mac, mac, 6);
+	return bpf_map_lookup_elem(&macs, &key);
+}
+
+static __always_inline const struct gate_address *ip_lookup(__u32 slot, const __u32 *addr)
+{
+	struct gate_ip_key key = { .prefixlen = 32 + 128, .slot = slot };
+
+	__builtin_memcpy(key.addr, addr, 16);
+	return bpf_map_lookup_elem(&ips, &key);
+}
+
+/* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
+static __always_inline __u32 slot_by_source(__u32 ifindex, const struct frame *f, __u32 otherwise)
+{
+	struct gate_mac_owner_key mac = { .ifindex = ifindex };
+	struct gate_ip_key ip = { .prefixlen = 32 + 128, .slot = 0 };
+	__u32 *slot;
+
+	__builtin_memcpy(mac.mac, f->mac, 6);
+	slot = bpf_map_lookup_elem(&mac_owner, &mac);
+	if (slot)
+		return *slot;
+	if (ifindex)
+		return otherwise;
+	__builtin_memcpy(ip.addr, f->src, 16);
+	slot = bpf_map_lookup_elem(&ip_owner, &ip);
+	return slot ? *slot : otherwise;
+}
+
+static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 ifindex,
+					  const struct frame *f)
+{
+	return port->flags & GATE_PORT_TRUNK ? slot_by_source(ifindex, f, port->slot) : port->slot;
+}
+
+static __always_inline bool find_vm(struct who *w)
+{
+	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &w->slot);
+
+	if (!vm)
+		return false;
+	w->grace_until = vm->grace_until;
+	w->tenant = vm->tenant;
+	w->budget = vm->budget;
+	w->override_base = vm->override_base;
+	w->flags = vm->flags;
+	w->binding = vm->binding;
+	return true;
+}
+
+/* Identity of an unregistered port is port + first source MAC. */
+static __always_inline void check_stranger(struct who *w, const struct frame *f, __u64 now)
+{
+	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &w->slot);
+	__u64 mac = mac_word(f->mac), first;
+
+	if (!vm)
+		return;
+	first = *(volatile __u64 *)&vm->first_mac;
+	if (!first)
+		first = __sync_val_compare_and_swap(&vm->first_mac, 0, mac);
+	if (!first || first == mac)
+		return;
+	w->stranger = 1;
+	tell(w->slot, w->ifindex, f, TELL(GATE_E_NEW_MAC, GATE_R_NOT_GATED), now);
+}
+
+/*
+ * The VM's addresses and their policies. Returns the reason of a refusal, or
+ * GATE_R_NOT_GATED when there is nothing to refuse.
+ */
+__noinline int check_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
+{
+	const struct gate_address *mac = 0, *ip = 0, *any;
+
+	if (!w || !f)
+		return GATE_R_NOT_GATED;
+	if (!w->routed && !(w->flags & GATE_VM_REGISTERED) && w->slot != GATE_SLOT_UNKNOWN)
+		check_stranger(w, f, now);
+	if (!w->routed && w->flags & GATE_VM_MACS) {
+		mac = mac_lookup(w->slot, f->mac);
+		if (!mac && w->binding == GATE_BINDING_STRICT)
+			return GATE_R_SPOOFED_MAC;
+		if (mac) {
+			w->base[CHAIN_MAC] = mac->base[0];
+			w->base[CHAIN_MAC_WIDER] = mac->base[1];
+			w->mac_bucket = mac->bucket;
+		}
+	}
+	if (w->flags & GATE_VM_IPS) {
+		ip = ip_lookup(w->slot, f->src);
+		if (!ip && w->binding == GATE_BINDING_STRICT)
+			return GATE_R_SPOOFED_IP;
+		if (ip) {
+			w->base[CHAIN_IP] = ip->base[0];
+			w->base[CHAIN_IP_WIDER] = ip->base[1];
+			w->ip_bucket = ip->bucket;
+			w->prefix_budget = ip->budget;
+		}
+	}
+	if (conf_flags & GATE_CONF_ANY_IPS && !ip) {
+		any = ip_lookup(GATE_SLOT_ANY, f->src);
+		if (any) {
+			w->any[0] = any->base[0];
+			w->any[1] = any->base[1];
+		}
+	}
+	if (!w->routed && conf_flags & GATE_CONF_ANY_MACS && !mac && !w->any[0]) {
+		any = mac_lookup(GATE_SLOT_ANY, f->mac);
+		if (any)
+			w->any[0] = any->base[0];
+	}
+	return GATE_R_NOT_GATED;
+}
+
+static __always_inline bool exempt_in(__u32 scope, const struct address *addr)
+{
+	struct gate_exempt_key key = { .prefixlen = 32 + 128, .scope = scope };
+
+	__builtin_memcpy(key.addr, addr, 16);
+	return bpf_map_lookup_elem(&exempt, &key) != 0;
+}
+
+/* A destination that needs no leave: global, of the tenant, of the VM. */
+__noinline int is_exempt(const struct who *w, const struct address *peer, __u64 conf_flags)
+{
+	if (!w || !peer)
+		return 0;
+	return (conf_flags & GATE_CONF_EXEMPT && exempt_in(GATE_EXEMPT_ALL, peer)) ||
+	       (w->flags & GATE_VM_EXEMPT && exempt_in(GATE_EXEMPT_VM | w->slot, peer)) ||
+	       (w->flags & GATE_VM_TENANT_EXEMPT &&
+		exempt_in(GATE_EXEMPT_TENANT | w->tenant, peer));
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which policy decides: the chain ip, mac, vm, tenant, default, in this order,
+ * the specific port before all ports; an expired node is as if it were not
+ * there, so expiry holds when the daemon is dead. Quarantine and observe count
+ * wherever they stand on the chain.
+ */
+#ifndef GATE25_BPF_POLICY_H
+#define GATE25_BPF_POLICY_H
+
+#include "identify.h"
+
+struct choice {
+	__u32 node;			/* the deciding one, 0 = nothing decides */
+	__u32 bucket;			/* id of the bucket set it spends from */
+	__u8 state, refuse, flags, pad; /* of struct gate_node */
+};
+
+struct policy {
+	struct choice own;
+	struct choice
+		tight; /* must hold too: of an address or MAC not registered, or a stranger's */
+	__u32 port;    /* index of the gated port that is asked for */
+	__u8 quarantined, observed, quarantine_refuse, pad;
+	__u64 now;
+};
+
+static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32 handle,
+				       __u32 bucket)
+{
+	const struct gate_node *node;
+	__u64 *head;
+	__u32 i;
+
+	head = bpf_map_lookup_elem(&heads, &handle);
+	if (!head || !*head)
+		return;
+	i = *head;
+	node = bpf_map_lookup_elem(&nodes, &i);
+	if (!node)
+		return;
+	if (node->quarantine_until > p->now) {
+		p->quarantined = 1;
+		p->quarantine_refuse = node->quarantine_refuse;
+	}
+	if (node->flags & GATE_NODE_OBSERVE)
+		p->observed = 1;
+	if (c->node || node->state == GATE_INHERIT || (node->expires && node->expires <= p->now))
+		return;
+	c->node = i;
+	c->bucket = bucket;
+	c->state = node->state;
+	c->refuse = node->refuse;
+	c->flags = node->flags;
+}
+
+/* One subject: its policy for the port in question, then that for all ports. */
+__noinline int walk(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
+{
+	if (!p || !c || !base)
+		return 0;
+	if (params.scopes > 1)
+		walk_scope(p, c, base * params.scopes + 1 + p->port, bucket + 1 + p->port);
+	walk_scope(p, c, base * params.scopes, bucket);
+	return 0;
+}
+
+#define BASE_DEFAULT 1
+
+static __always_inline void find_policy(struct policy *p, const struct who *w)
+{
+	__u8 observed;
+
+	walk(p, &p->own, w->base[CHAIN_IP], w->ip_bucket);
+	walk(p, &p->own, w->base[CHAIN_IP_WIDER], w->ip_bucket);
+	walk(p, &p->own, w->base[CHAIN_MAC], w->mac_bucket);
+	walk(p, &p->own, w->base[CHAIN_MAC_WIDER], w->mac_bucket);
+	walk(p, &p->own, 2 + w->slot, 0);
+	if (w->tenant)
+		walk(p, &p->own, 2 + params.max_vms + w->tenant, 0);
+	walk(p, &p->own, BASE_DEFAULT, 0);
+
+	/*
+	 * What follows may only tighten, so `observe` on an address that anybody
+	 * can forge counts for nothing. The tight bucket set is one for all scopes.
+	 */
+	observed = p->observed;
+	walk(p, &p->tight, w->any[0], 0);
+	walk(p, &p->tight, w->any[1], 0);
+	if (w->stranger)
+		walk(p, &p->tight, BASE_DEFAULT, 0);
+	p->tight.bucket = params.scopes;
+	p->observed = observed;
+}
+
+/* The stricter of the two says what is in force. */
+static __always_inline const struct choice *strictest(const struct policy *p)
+{
+	return p->tight.state > p->own.state ? &p->tight : &p->own;
+}
+
+static __always_inline bool is_closed(const struct policy *p)
+{
+	return p->quarantined || p->own.state == GATE_BLOCK || p->tight.state == GATE_BLOCK;
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From a glance or a close look to a whole struct frame. */
+#ifndef GATE25_BPF_READ_H
+#define GATE25_BPF_READ_H
+
+#include "careful.h"
+#include "glance.h"
+
+static __always_inline void fill_addresses(ctx_t *ctx, struct frame *f)
+{
+	__u32 pair[2];
+
+	if (f->family == 6) {
+		ctx_load(ctx, f->l3 + 8, f->src, sizeof(f->src));
+		ctx_load(ctx, f->l3 + 24, f->dst, sizeof(f->dst));
+	} else if (f->family == 4 && ctx_load(ctx, f->l3 + 12, pair, sizeof(pair)) == 0) {
+		f->src[2] = f->dst[2] = bpf_htonl(0xffff);
+		f->src[3] = pair[0];
+		f->dst[3] = pair[1];
+	}
+}
+
+/* A first fragment may end within the header: what is missing reads as zero. */
+static __always_inline void fill_tcp(ctx_t *ctx, struct frame *f)
+{
+	__u8 t[14] = {};
+
+	if (ctx_load(ctx, f->l4, t, sizeof(t)) < 0)
+		ctx_load(ctx, f->l4, t, 4);
+	f->sport = get16(t);
+	f->dport = get16(t + 2);
+	f->seq = get32(t + 4);
+	f->ack = get32(t + 8);
+	f->header = t[12] >> 4 << 2;
+	f->flags = t[13];
+}
+
+static __always_inline void fill_payload(ctx_t *ctx, struct frame *f)
+{
+	__u8 length[2] = {};
+	__u32 end;
+
+	ctx_load(ctx, f->l3 + (f->family == 4 ? 2 : 4), length, sizeof(length));
+	end = f->l3 + get16(length) + (f->family == 4 ? 0 : IPV6_LEN);
+	if (!get16(length)) /* BIG TCP, jumbo */
+		end = ctx_len(ctx);
+	f->payload = end > f->l4 + f->header ? end - f->l4 - f->header : 0;
+}
+
+/* `seen` is what the glance said, not FRAME_OTHER. Afterwards f->kind is not FRAME_CLOSER. */
+static __always_inline void read_frame(ctx_t *ctx, struct frame *f, __u32 seen, bool reply)
+{
+	f->kind = seen_kind(seen);
+	if (f->kind == FRAME_CLOSER) {
+		f->kind = read_closely(ctx, f, reply);
+	} else {
+		f->family = seen_family(seen);
+		f->port = seen_port(seen);
+		f->l3 = seen_l3(seen);
+		f->l4 = f->l3 + (f->family == 4 ? IPV4_LEN : IPV6_LEN);
+		f->plain = 1;
+	}
+	if (f->kind == FRAME_OTHER)
+		return;
+	ctx_load(ctx, reply ? 0 : 6, f->mac, sizeof(f->mac));
+	fill_addresses(ctx, f);
+	if (f->kind != FRAME_GATED)
+		return;
+	fill_tcp(ctx, f);
+	fill_payload(ctx, f);
+}
+
+#endif
