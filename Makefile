@@ -123,7 +123,7 @@ lint-static: $(SKEL)
 		-DGATE_VERSION='"$(VERSION)"' -j 2 $(USER_C)
 lint-scripts:
 	$(Q)shellcheck $(wildcard scripts/*.sh) .ci/run
-	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard tests/lib/*.py tests/net/*.py)
+	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard scripts/*.py tests/lib/*.py tests/net/*.py)
 
 clean:
 	rm -rf $(B)

@@ -122,7 +122,7 @@ def test_metrics_say_what_show_says(lab):
     shown, metrics = lab.counters(vm), lab.metrics()
 
     def value(name, **labels):
-        want = {("vm", vm), ("tenant", "acme"), *labels.items()}
+        want = {("vm", "web1"), ("tenant", "acme"), *labels.items()}
         return sum(v for k, v in metrics.get(name, {}).items() if want <= set(k))
 
     for verdict in ("admitted", "limited", "blocked", "would_refuse"):
@@ -134,7 +134,7 @@ def test_metrics_say_what_show_says(lab):
     assert shown["replies_5xx"] == 1 and shown["connects_refused"] == 1
     assert value("gate25_new_destinations_total") == shown["new_destinations"] == 2
     assert value("gate25_flows_active") == shown["flows_active"]
-    info = [dict(k) for k in metrics["gate25_vm_info"] if ("vm", vm) in k]
+    info = [dict(k) for k in metrics["gate25_vm_info"] if ("vm", "web1") in k]
     assert len(info) == 1 and info[0]["state"] == "block" and info[0]["source"] == vm, info
 
 

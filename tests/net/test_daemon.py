@@ -126,6 +126,30 @@ def refused_start(lab, argv=None):
     return code, lab.log()
 
 
+@cases(grown={"max_vms": 128}, shrunk={"max_vms": 8}, more_ports={"ports": "25, 587"},
+       flows={"flows_per_vm": 2048})
+def test_daemon_6_other_map_sizes_keep_policy_and_counters(lab, case):
+    """An upgrade in small: new maps beside the old ones, what they hold copied over."""
+    lab.cli("block", PORT)
+    lab.cli("limit", "port:vnet2", "--rate", "3/h")
+    assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"
+    assert lab.guest(2).connect(SERVER4) == "ok"
+    far, guest = lab.sniff(), lab.guest(1)
+    lab.stop()
+    lab.configure({"gate": case})
+    lab.daemon = lab.spawn()
+    sent = 1
+    while not os.path.exists(lab.socket_path) or lab.run_cli("status")[0]:
+        guest.wire.send(*(guest.syn(SILENT4, 1024 + i) for i in range(20)))
+        sent += 20
+        assert lab.daemon.poll() is None, lab.log()
+    assert not far.syns()
+    assert lab.counters(PORT)["flows_blocked"] == sent
+    assert lab.counters("port:vnet2")["flows_admitted"] == 1
+    results = [lab.guest(2).connect(SERVER4, timeout=SHORT) for _ in range(3)]
+    assert results == ["ok", "ok", "timeout"], results
+
+
 def test_daemon_7_export_is_json_lines_and_applies_again(lab):
     lab.register(1, tenant="acme")
     lab.cli("limit", "tenant:acme", "--rate", "5/h", "--reason", "new customer")
