@@ -94,9 +94,12 @@ void gate_control_followers_wake(void *arg, const struct gate_notice *n,
 	struct gate_control *ctl = arg;
 	struct follower *f;
 
-	for (f = ctl->followers; f; f = f->next)
+	for (f = ctl->followers; f; f = f->next) {
 		if (!f->subject[0] || !strcmp(f->subject, line->subject))
 			resume(f);
+		else if (f->suspended) /* had read all: nothing is lost on it */
+			f->at = gate_events_next(ctl->setup.events);
+	}
 }
 
 void gate_control_followers_end(struct gate_control *ctl)
