@@ -159,7 +159,7 @@ static __always_inline enum frame_kind read_ports(ctx_t *ctx, struct frame *f, _
 	if (index >= GATE_MAX_PORTS)
 		return FRAME_OTHER;
 	f->port = index;
-	if (limit > ctx_len(ctx) || (!f->fragment && f->l4 + TCP_LEN > limit))
+	if (limit > ctx_len(ctx) || (!f->fragment && f->l4 + (__u32)TCP_LEN > limit))
 		return FRAME_MALFORMED;
 	return FRAME_GATED;
 }
@@ -248,8 +248,6 @@ __noinline int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
 	if (ctx_load(ctx, f->l3, ip, sizeof(ip)) < 0 || ip[0] >> 4 != 6)
 		return FRAME_MALFORMED;
 	f->family = 6;
-	if (f->l3 + IPV6_LEN > ctx_len(ctx))
-		return FRAME_MALFORMED;
 	proto = ip[6];
 	f->plain = proto == PROTO_TCP;
 	f->l4 = f->l3 + IPV6_LEN;

@@ -54,12 +54,14 @@ static inline int ctx_load(const ctx_t *ctx, __u32 off, void *to, __u32 n)
 	return 0;
 }
 
+#ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
-#define __noinline	__attribute__((noinline))
-#define bpf_htons(x)	((__u16)((__u16)((x) << 8) | (__u16)(x) >> 8))
-#define bpf_ntohs(x)	bpf_htons(x)
-#define bpf_htonl(x)	htonl(x)
-#define bpf_ntohl(x)	ntohl(x)
+#endif
+#define __noinline   __attribute__((noinline))
+#define bpf_htons(x) ((__u16)((__u16)((x) << 8) | (__u16)(x) >> 8))
+#define bpf_ntohs(x) bpf_htons(x)
+#define bpf_htonl(x) htonl(x)
+#define bpf_ntohl(x) ntohl(x)
 
 #endif
 
