@@ -16,7 +16,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 PKGS     := libbpf libnl-3.0 libnl-route-3.0 libmicrohttpd jansson sqlite3 libsystemd inih \
             libseccomp libcap
-CLI_PKGS := jansson ncursesw libbpf libnl-3.0 libnl-route-3.0
+CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -Iinclude -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' \
             -DGATE_SYSCONFDIR='"/etc/gate25"'
@@ -70,7 +70,7 @@ $(B)/gate25d: $(B)/user/main.o $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 $(B)/gate25: $(CLI_OBJ) $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(CLI_LIBS) -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed $^ $(CLI_LIBS) -o $@
 
 # ---- tests and benchmarks: one program per file
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
