@@ -176,11 +176,21 @@ int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 	return 0;
 }
 
-int gate_attach_check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
+static int check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where, uint32_t prog_id)
 {
 	if (a->b->tcx)
-		return gate_tcx_check(a->b->pin, ifindex, where, a->b->id[where]);
-	return gate_tc_check(&a->tc, ifindex, where, a->b->id[where]);
+		return gate_tcx_check(a->b->pin, ifindex, where, prog_id);
+	return gate_tc_check(&a->tc, ifindex, where, prog_id);
+}
+
+int gate_attach_check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
+{
+	return check(a, ifindex, where, a->b->id[where]);
+}
+
+int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
+{
+	return check(a, ifindex, where, 0);
 }
 
 int gate_attach_remove(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)

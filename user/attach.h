@@ -37,6 +37,8 @@ void gate_attach_reconfigure(struct gate_attacher *a, const struct gate_config *
  */
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 		    enum gate_where where, bool macvtap, struct gate_error *err);
+/* Is a program of ours there, of this or an earlier daemon? 1, 0 or -errno. */
+int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
 /* Is this daemon's program (still) there? Asks the kernel. 1, 0 or -errno. */
 int gate_attach_check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
 int gate_attach_remove(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);

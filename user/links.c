@@ -102,6 +102,9 @@ static int note_link(struct gate_links *l, struct nlmsghdr *h)
 	if (!hint)
 		return -ENOBUFS;
 	hint->link = true;
+	/* in the bridge family it has only left its bridge */
+	if (h->nlmsg_type == RTM_DELLINK && ifi->ifi_family == AF_UNSPEC)
+		hint->deleted = true;
 	return 0;
 }
 

@@ -19,7 +19,8 @@ struct gate_links;
 /* What a batch of events was about, one entry for each link. */
 struct gate_link_hint {
 	uint32_t ifindex;
-	bool link; /* the link itself appeared, changed or went */
+	bool link;    /* the link itself appeared, changed or went */
+	bool deleted; /* it went; one of the same number may be there again */
 	bool qdisc_new, qdisc_gone, filter_gone;
 };
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* From maps of other sizes to new ones; see upgrade.h for the theory. */
 #include "upgrade.h"
-#include "log.h"
+#include "clock.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct gate_upgrade {
 	struct gate_maps from;
@@ -16,16 +15,6 @@ struct gate_upgrade {
 	/* what `reasons` held when last brought over: 2 * GATE_R_MAX * ncpus words */
 	uint64_t *reasons;
 };
-
-#define NS_PER_S 1000000000ULL
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -432,7 +421,7 @@ static void merge_vms(struct gate_upgrade *u, struct gate_maps *to)
 
 static void give_grace(struct gate_upgrade *u, struct gate_maps *to, uint32_t grace_s)
 {
-	const uint64_t until = monotonic_ns() + grace_s * NS_PER_S;
+	const uint64_t until = gate_clock_mono_ns() + grace_s * GATE_NSEC_PER_SEC;
 
 	if (u->old.flow_sets == u->new.flow_sets)
 		return;

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * A sandbox for tests that need a kernel: network and mount namespaces of the
+ * test's own with a BPF file system, all gone when the test program ends.
+ */
+#ifndef GATE25_TESTS_NSBOX_H
+#define GATE25_TESTS_NSBOX_H
+
+#include "config.h"
+
+/* Enters; exits with 77 (skipped) and a sentence when not root. */
+void nsbox_enter(void);
+/* Where the BPF file system is mounted. */
+const char *nsbox_bpffs(void);
+/* Runs a command line of the shell; fails the program when it fails. */
+void nsbox_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same, returns its exit status. */
+int nsbox_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A small configuration: port 25, bridge br0, tcx or tc, pin below the BPF file system. */
+void nsbox_config(struct gate_config *c, const char *pin);
+
+#endif
