@@ -229,9 +229,10 @@ class Lab:
 
     def run_cli(self, *args, uid=0, groups=(), stdin=None, timeout=20):
         """gate25 with these arguments: (exit code, stdout, stderr)."""
-        ids = {}
+        # under sudo the CLI would name the person; here it is always root who asks
+        ids = {"env": {k: v for k, v in os.environ.items() if k != "SUDO_USER"}}
         if uid or groups:
-            ids = {"user": uid, "group": pwd.getpwuid(uid).pw_gid,
+            ids |= {"user": uid, "group": pwd.getpwuid(uid).pw_gid,
                    "extra_groups": [grp.getgrnam(g).gr_gid for g in groups]}
         with self.host.entered():
             done = subprocess.run([self.program("gate25"), "--socket", self.socket_path,

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct {
 	const char *name;
@@ -54,7 +55,11 @@ static int load_config(struct doctor *d, struct gate_config **conf)
 	struct gate_error err;
 
 	if (gate_config_load(path, file != NULL, conf, &err) == 0) {
-		doctor_say(d, FINDING_OK, "config", NULL, "the configuration %s can be read", path);
+		if (file || access(path, F_OK) == 0)
+			doctor_say(d, FINDING_OK, "config", NULL, "the configuration %s is valid",
+				   path);
+		else
+			doctor_say(d, FINDING_OK, "config", NULL, "no %s: the defaults hold", path);
 		return 0;
 	}
 	doctor_say(d, FINDING_FAILED, "config", "correct it, then: systemctl reload gate25d", "%s",
