@@ -23,7 +23,7 @@ CPPFLAGS += -Iinclude -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' 
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS = $(CFLAGS) $(WARN) $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Iinclude -Ibpf \
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -Iinclude -Ibpf \
             -I/usr/include/$(shell $(CC) -print-multiarch)
 
 .DELETE_ON_ERROR:
@@ -74,6 +74,10 @@ $(B)/gate25: $(CLI_OBJ) $(LIB)
 
 # ---- tests and benchmarks: one program per file
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+# This one runs the CLI itself, all of it but main().
+$(B)/tests/unit/test_cli: $(B)/tests/unit/test_cli.o $(filter-out %/main.o,$(CLI_OBJ)) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)

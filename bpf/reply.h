@@ -46,25 +46,20 @@ static __always_inline void reply_byte(struct reply_reader *r, __u8 c)
 {
 	__u32 state = r->state;
 
+	if (state >= REPLY_THREE && c != '-') {
+		__u32 class = (state - REPLY_THREE) & 3;
+
+		r->replies[class]++;
+		if (!r->first)
+			r->first = r->code ? r->code : (class + 2) * 100;
+	}
 	if (c == '\n') {
-		/* "250\r\n": a bare code is a whole reply too; '\r' has ended it. */
 		r->state = REPLY_LINE;
-	} else if (state == REPLY_SKIP) {
-		return;
 	} else if (state == REPLY_LINE) {
 		if (c == TLS_HANDSHAKE)
 			r->tls = 1;
 		r->state = c >= '2' && c <= '5' ? REPLY_ONE + (c - '2') : REPLY_SKIP;
-	} else if (state >= REPLY_THREE) {
-		__u32 class = (state - REPLY_THREE) & 3;
-
-		if (c != '-') {
-			r->replies[class]++;
-			if (!r->first)
-				r->first = r->code ? r->code : (class + 2) * 100;
-		}
-		r->state = REPLY_SKIP;
-	} else if (c < '0' || c > '9') {
+	} else if (state == REPLY_SKIP || state >= REPLY_THREE || c < '0' || c > '9') {
 		r->state = REPLY_SKIP;
 	} else if (state >= REPLY_TWO) {
 		r->code = 200 + (state - REPLY_TWO) * 10 + (c - '0');
