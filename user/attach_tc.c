@@ -273,6 +273,23 @@ static int add_filter(struct gate_tc *t, uint32_t ifindex, bool egress, enum gat
 	return put_filter(t, ifindex, egress, where, &f, NLM_F_EXCL, prog);
 }
 
+/* Deletes all filters of ours on a hook but the first `keep`. Returns their number. */
+static int delete_ours(struct gate_tc *t, uint32_t ifindex, bool egress, enum gate_where where,
+		       unsigned keep)
+{
+	struct filter_scan s;
+	int deleted = 0;
+
+	do {
+		int err = scan_hook(t, ifindex, egress, where, &s);
+		for (unsigned i = keep; i < s.nours && !err; i++, deleted++)
+			err = delete_filter(t, ifindex, egress, &s.ours[i]);
+		if (err)
+			return err;
+	} while (s.nours == MAX_OURS);
+	return deleted;
+}
+
 int gate_tc_put(struct gate_tc *t, uint32_t ifindex, enum gate_where where, bool egress, int prog)
 {
 	struct filter_scan s;
@@ -286,9 +303,10 @@ int gate_tc_put(struct gate_tc *t, uint32_t ifindex, enum gate_where where, bool
 		err = s.nours ? put_filter(t, ifindex, egress, where, &s.ours[0], 0, prog)
 			      : add_filter(t, ifindex, egress, where, &s, prog);
 	}
-	for (unsigned i = 1; i < s.nours && !err; i++)
-		err = delete_filter(t, ifindex, egress, &s.ours[i]);
-	return err;
+	if (err || s.nours <= 1)
+		return err;
+	err = delete_ours(t, ifindex, egress, where, 1);
+	return err < 0 ? err : 0;
 }
 
 int gate_tc_check(struct gate_tc *t, uint32_t ifindex, enum gate_where where, uint32_t prog_id)
@@ -308,18 +326,13 @@ int gate_tc_check(struct gate_tc *t, uint32_t ifindex, enum gate_where where, ui
 
 int gate_tc_remove(struct gate_tc *t, uint32_t ifindex, enum gate_where where)
 {
-	struct filter_scan s;
 	int removed = 0;
 
 	for (int egress = 0; egress < 2; egress++) {
-		do {
-			int err = scan_hook(t, ifindex, egress, where, &s);
-			for (unsigned i = 0; i < s.nours && !err; i++)
-				err = delete_filter(t, ifindex, egress, &s.ours[i]);
-			if (err)
-				return err;
-			removed += s.nours > 0;
-		} while (s.nours);
+		int n = delete_ours(t, ifindex, egress, where, 0);
+		if (n < 0)
+			return n;
+		removed += n;
 	}
 	return removed > 0;
 }
