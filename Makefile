@@ -76,8 +76,8 @@ $(B)/gate25: $(CLI_OBJ) $(LIB)
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
-# This one runs the CLI itself, all of it but main().
-$(B)/tests/unit/test_cli: $(B)/tests/unit/test_cli.o $(filter-out %/main.o,$(CLI_OBJ)) $(LIB)
+# These run the CLI itself, all of it but main().
+$(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(CLI_OBJ)) $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)

@@ -110,7 +110,10 @@ int cmd_help(struct cli *c)
 		print_command(cmd);
 		any = true;
 	}
-	return any ? 0 : cli_usage(c, "unknown command \"%.40s\"", c->args.v[0]);
+	if (any)
+		return 0;
+	return cli_usage(c, "unknown command \"%.40s%s%.40s\"", c->args.v[0],
+			 c->args.n > 1 ? " " : "", c->args.n > 1 ? c->args.v[1] : "");
 }
 
 /* ---- completion ---- */
