@@ -28,73 +28,73 @@
 #define COMMAND_MAX	 1000
 
 static const struct config_option options[] = {
-	{"gate", "ports", config_set_ports, .list = false,
-	 .expects = "1 to 4 different TCP ports, such as 25, 465, 587"},
-	{"gate", "bridges", config_set_globs, AT(bridges), .list = true,
-	 .expects = "names of bridges with globs, such as br0, vmbr*"},
-	{"gate", "uplinks", config_set_globs, AT(uplinks), .list = true, .words = "auto",
-	 .expects = "auto, or names of devices with globs"},
-	{"gate", "vm_ports", config_set_globs, AT(vm_ports), .list = true, .words = "auto",
-	 .expects = "auto, or names of devices with globs, such as tap*, vnet*"},
-	{"gate", "hook", config_set_word, AT(hook), .words = "auto tcx tc",
-	 .expects = "auto, tcx or tc"},
-	{"gate", "enforce", config_set_bool, AT(enforce), .expects = "yes or no"},
-	{"gate", "binding", config_set_binding, AT(binding), .expects = "off, learn or strict"},
-	{"gate", "backstop", config_set_bool, AT(backstop), .expects = "yes or no"},
-	{"gate", "mode", config_set_bool, AT(uplink_mode), .words = "ports uplink",
-	 .expects = "ports or uplink"},
-	{"gate", "early_drop", config_set_word, AT(early_drop), .words = "off on auto",
-	 .expects = "off, on or auto"},
-	{"gate", "max_vms", config_set_number, AT(max_vms), 2, MAX_VMS,
-	 .expects = "a number from 2 to 1000000"},
-	{"gate", "max_tenants", config_set_number, AT(max_tenants), 1, MAX_VMS,
-	 .expects = "a number from 1 to 1000000"},
-	{"gate", "max_overrides", config_set_number, AT(max_overrides), 1, MAX_VMS,
-	 .expects = "a number from 1 to 1000000"},
-	{"gate", "flows_per_vm", config_set_power, AT(flows_per_vm), 16, MAX_FLOWS_PER_VM,
-	 .expects = "a number from 16 to 65536"},
-	{"gate", "stamp", config_set_stamp,
-	 .expects = "none, or mark:VALUE/MASK with VALUE within MASK, such as mark:0x25/0xff"},
-	{"gate", "forwarded", config_set_bool, AT(forward_drop), .words = "pass default",
-	 .expects = "pass or default"},
-	{"gate", "to_vm", config_set_to_vm, .expects = "auto, yes or no"},
-	{"gate", "grace", config_set_grace, .expects = "0, or a time up to 1h, such as 60s"},
-	{"default", "state", config_set_state, .expects = "allow, limit or block"},
-	{"default", "rate", config_set_rates, .list = true,
-	 .expects = "up to 4 rates, such as 5/s, 60/min, 200/h, 1000/d"},
-	{"default", "burst", config_set_number, AT(policy.limits.burst), 1, GATE_BURST_MAX,
-	 .expects = "a number from 1 to 100000"},
-	{"default", "concurrent", config_set_number, AT(policy.limits.concurrent), 1,
-	 MAX_FLOWS_PER_VM, .expects = "a number from 1 to half of flows_per_vm"},
-	{"default", "destinations", config_set_destinations,
-	 .expects = "one rate, such as 100/h, or nothing"},
-	{"refuse", "block", config_set_refuse, AT(refuse[GATE_BLOCK]),
-	 .expects = "drop, reset or icmp"},
-	{"refuse", "limit", config_set_refuse, AT(refuse[GATE_LIMIT]),
-	 .expects = "drop, reset or icmp"},
-	{"refuse", "quarantine", config_set_refuse, AT(refuse_quarantine),
-	 .expects = "drop, reset or icmp"},
-	{"exempt", "destinations", config_set_prefixes, .list = true,
-	 .expects = "addresses and prefixes without host bits, such as 10.0.0.0/8"},
-	{"metrics", "listen", config_set_listen, AT(listen),
-	 .expects = "ADDRESS:PORT, such as 127.0.0.1:9625 or [::1]:9625, or nothing"},
-	{"metrics", "per_vm", config_set_word, AT(per_vm), .words = "nonzero all off",
-	 .expects = "nonzero, all or off"},
-	{"metrics", "textfile", config_set_path, AT(textfile), 0, 255,
-	 .expects = "an absolute path of at most 255 bytes, or nothing"},
-	{"control", "socket", config_set_path, AT(socket), 1,
-	 sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
-	 .expects = "an absolute path of at most 107 bytes"},
-	{"control", "group", config_set_group, AT(group),
-	 .expects = "the name of a group, or nothing"},
-	{"control", "readers", config_set_group, AT(readers),
-	 .expects = "the name of a group, or nothing"},
-	{"store", "path", config_set_path, AT(store_path), 1, 255,
-	 .expects = "an absolute path of at most 255 bytes"},
-	{"bpf", "pin", config_set_path, AT(pin), 1, PIN_PATH_MAX,
-	 .expects = "an absolute path of at most 180 bytes, below a bpffs"},
-	{"notify", "command", config_set_string, AT(notify_command), 0, COMMAND_MAX,
-	 .expects = "a command of at most 1000 bytes, or nothing"},
+	{ "gate", "ports", config_set_ports, .list = false,
+	  .expects = "1 to 4 different TCP ports, such as 25, 465, 587" },
+	{ "gate", "bridges", config_set_globs, AT(bridges), .list = true,
+	  .expects = "names of bridges with globs, such as br0, vmbr*" },
+	{ "gate", "uplinks", config_set_globs, AT(uplinks), .list = true, .words = "auto",
+	  .expects = "auto, or names of devices with globs" },
+	{ "gate", "vm_ports", config_set_globs, AT(vm_ports), .list = true, .words = "auto",
+	  .expects = "auto, or names of devices with globs, such as tap*, vnet*" },
+	{ "gate", "hook", config_set_word, AT(hook), .words = "auto tcx tc",
+	  .expects = "auto, tcx or tc" },
+	{ "gate", "enforce", config_set_bool, AT(enforce), .expects = "yes or no" },
+	{ "gate", "binding", config_set_binding, AT(binding), .expects = "off, learn or strict" },
+	{ "gate", "backstop", config_set_bool, AT(backstop), .expects = "yes or no" },
+	{ "gate", "mode", config_set_bool, AT(uplink_mode), .words = "ports uplink",
+	  .expects = "ports or uplink" },
+	{ "gate", "early_drop", config_set_word, AT(early_drop), .words = "off on auto",
+	  .expects = "off, on or auto" },
+	{ "gate", "max_vms", config_set_number, AT(max_vms), 2, MAX_VMS,
+	  .expects = "a number from 2 to 1000000" },
+	{ "gate", "max_tenants", config_set_number, AT(max_tenants), 1, MAX_VMS,
+	  .expects = "a number from 1 to 1000000" },
+	{ "gate", "max_overrides", config_set_number, AT(max_overrides), 1, MAX_VMS,
+	  .expects = "a number from 1 to 1000000" },
+	{ "gate", "flows_per_vm", config_set_power, AT(flows_per_vm), 16, MAX_FLOWS_PER_VM,
+	  .expects = "a number from 16 to 65536" },
+	{ "gate", "stamp", config_set_stamp,
+	  .expects = "none, or mark:VALUE/MASK with VALUE within MASK, such as mark:0x25/0xff" },
+	{ "gate", "forwarded", config_set_bool, AT(forward_drop), .words = "pass default",
+	  .expects = "pass or default" },
+	{ "gate", "to_vm", config_set_to_vm, .expects = "auto, yes or no" },
+	{ "gate", "grace", config_set_grace, .expects = "0, or a time up to 1h, such as 60s" },
+	{ "default", "state", config_set_state, .expects = "allow, limit or block" },
+	{ "default", "rate", config_set_rates, .list = true,
+	  .expects = "up to 4 rates, such as 5/s, 60/min, 200/h, 1000/d" },
+	{ "default", "burst", config_set_number, AT(policy.limits.burst), 1, GATE_BURST_MAX,
+	  .expects = "a number from 1 to 100000" },
+	{ "default", "concurrent", config_set_number, AT(policy.limits.concurrent), 1,
+	  MAX_FLOWS_PER_VM, .expects = "a number from 1 to half of flows_per_vm" },
+	{ "default", "destinations", config_set_destinations,
+	  .expects = "one rate, such as 100/h, or nothing" },
+	{ "refuse", "block", config_set_refuse, AT(refuse[GATE_BLOCK]),
+	  .expects = "drop, reset or icmp" },
+	{ "refuse", "limit", config_set_refuse, AT(refuse[GATE_LIMIT]),
+	  .expects = "drop, reset or icmp" },
+	{ "refuse", "quarantine", config_set_refuse, AT(refuse_quarantine),
+	  .expects = "drop, reset or icmp" },
+	{ "exempt", "destinations", config_set_prefixes, .list = true,
+	  .expects = "addresses and prefixes without host bits, such as 10.0.0.0/8" },
+	{ "metrics", "listen", config_set_listen, AT(listen),
+	  .expects = "ADDRESS:PORT, such as 127.0.0.1:9625 or [::1]:9625, or nothing" },
+	{ "metrics", "per_vm", config_set_word, AT(per_vm), .words = "nonzero all off",
+	  .expects = "nonzero, all or off" },
+	{ "metrics", "textfile", config_set_path, AT(textfile), 0, 255,
+	  .expects = "an absolute path of at most 255 bytes, or nothing" },
+	{ "control", "socket", config_set_path, AT(socket), 1,
+	  sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
+	  .expects = "an absolute path of at most 107 bytes" },
+	{ "control", "group", config_set_group, AT(group),
+	  .expects = "the name of a group, or nothing" },
+	{ "control", "readers", config_set_group, AT(readers),
+	  .expects = "the name of a group, or nothing" },
+	{ "store", "path", config_set_path, AT(store_path), 1, 255,
+	  .expects = "an absolute path of at most 255 bytes" },
+	{ "bpf", "pin", config_set_path, AT(pin), 1, PIN_PATH_MAX,
+	  .expects = "an absolute path of at most 180 bytes, below a bpffs" },
+	{ "notify", "command", config_set_string, AT(notify_command), 0, COMMAND_MAX,
+	  .expects = "a command of at most 1000 bytes, or nothing" },
 };
 
 struct origin {
@@ -124,7 +124,8 @@ const struct gate_config_option *gate_config_option(unsigned i)
 
 	if (i >= ARRAY_SIZE(options))
 		return NULL;
-	shown = (struct gate_config_option){options[i].section, options[i].key, options[i].expects};
+	shown = (struct gate_config_option){ options[i].section, options[i].key,
+					     options[i].expects };
 	return &shown;
 }
 
@@ -233,7 +234,7 @@ static void forget_default_policy(struct reading *r)
 	if (r->default_given)
 		return;
 	r->default_given = true;
-	r->c->policy.limits = (struct gate_limits){0};
+	r->c->policy.limits = (struct gate_limits){ 0 };
 }
 
 static int on_key(void *arg, const char *section, const char *key, const char *value)
@@ -266,7 +267,7 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 		complain(r, "%s = %.60s: must be %s", key, value, o->expects);
 		return 0;
 	}
-	r->set_at[o - options] = (struct origin){r->file, r->line};
+	r->set_at[o - options] = (struct origin){ r->file, r->line };
 	return 1;
 }
 
@@ -324,7 +325,7 @@ static int check_together(struct reading *r)
 static void set_defaults(struct gate_config *c)
 {
 	*c = (struct gate_config){
-		.ports = {25},
+		.ports = { 25 },
 		.nports = 1,
 		.enforce = true,
 		.binding = GATE_BINDING_LEARN,
@@ -337,14 +338,14 @@ static void set_defaults(struct gate_config *c)
 		.stamp_mask = 0xff,
 		.to_vm = true,
 		.grace_s = GATE_GRACE_S,
-		.policy = {.state = GATE_LIMIT,
-			   .refuse = GATE_REFUSE_UNSET,
-			   .limits = {.rates = {{5, 1, 0}, {200, 3600, 0}},
-				      .nrates = 2,
-				      .burst = 10,
-				      .concurrent = 50,
-				      .destinations = {100, 3600, 0}}},
-		.refuse = {[GATE_BLOCK] = GATE_REFUSE_RESET},
+		.policy = { .state = GATE_LIMIT,
+			    .refuse = GATE_REFUSE_UNSET,
+			    .limits = { .rates = { { 5, 1, 0 }, { 200, 3600, 0 } },
+					.nrates = 2,
+					.burst = 10,
+					.concurrent = 50,
+					.destinations = { 100, 3600, 0 } } },
+		.refuse = { [GATE_BLOCK] = GATE_REFUSE_RESET },
 	};
 }
 
@@ -354,14 +355,14 @@ static int set_default_strings(struct gate_config *c)
 		char **field;
 		const char *value;
 	} strings[] = {
-		{&c->listen, "127.0.0.1:9625"},
-		{&c->textfile, ""},
-		{&c->socket, "/run/gate25/control.sock"},
-		{&c->group, "gate25"},
-		{&c->readers, ""},
-		{&c->store_path, "/var/lib/gate25/gate25.db"},
-		{&c->pin, "/sys/fs/bpf/gate25"},
-		{&c->notify_command, ""},
+		{ &c->listen, "127.0.0.1:9625" },
+		{ &c->textfile, "" },
+		{ &c->socket, "/run/gate25/control.sock" },
+		{ &c->group, "gate25" },
+		{ &c->readers, "" },
+		{ &c->store_path, "/var/lib/gate25/gate25.db" },
+		{ &c->pin, "/sys/fs/bpf/gate25" },
+		{ &c->notify_command, "" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
@@ -449,8 +450,8 @@ int gate_config_load(const char *path, bool required, struct gate_config **out,
 		     struct gate_error *err)
 {
 	struct gate_config *c = calloc(1, sizeof(*c));
-	struct reading r = {.c = c, .err = err};
-	struct file_list files = {0};
+	struct reading r = { .c = c, .err = err };
+	struct file_list files = { 0 };
 	int ret = -ENOMEM;
 
 	/* What has no sentence of its own below ran out of memory. */

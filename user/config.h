@@ -31,8 +31,8 @@ struct gate_config {
 	enum gate_early_drop early_drop;
 	uint32_t max_vms, max_tenants, max_overrides, flows_per_vm;
 	uint32_t stamp, stamp_mask; /* "mark:0x25/0xff", mask 0 = none */
-	bool forward_drop; /* forwarded = pass|default */
-	bool to_vm; /* to_vm = yes|no (our addition; legacy hook: off unless yes) */
+	bool forward_drop;	    /* forwarded = pass|default */
+	bool to_vm;		    /* to_vm = yes|no (our addition; legacy hook: off unless yes) */
 	bool to_vm_set;
 	uint32_t grace_s; /* our addition, default GATE_GRACE_S */
 	/* [default] */

@@ -117,7 +117,7 @@ static int add_port(void *arg, const char *word)
 int config_set_ports(const struct config_option *o, struct gate_config *c, const char *value,
 		     bool more)
 {
-	struct port_list l = {0};
+	struct port_list l = { 0 };
 	int err = for_each_item(value, add_port, &l);
 
 	if (err || l.count == 0)
@@ -132,7 +132,7 @@ void config_globs_clear(struct gate_globs *g)
 	for (unsigned i = 0; i < g->count; i++)
 		free(g->pattern[i]);
 	free(g->pattern);
-	*g = (struct gate_globs){0};
+	*g = (struct gate_globs){ 0 };
 }
 
 static int add_glob(void *arg, const char *word)
@@ -160,7 +160,7 @@ static int add_glob(void *arg, const char *word)
 int config_set_globs(const struct config_option *o, struct gate_config *c, const char *value,
 		     bool more)
 {
-	struct gate_globs *field = FIELD(o, c, struct gate_globs), g = {0};
+	struct gate_globs *field = FIELD(o, c, struct gate_globs), g = { 0 };
 	int err;
 
 	if (o->words && strcmp(value, o->words) == 0)
@@ -294,7 +294,7 @@ int config_set_rates(const struct config_option *o, struct gate_config *c, const
 int config_set_destinations(const struct config_option *o, struct gate_config *c, const char *value,
 			    bool more)
 {
-	struct gate_rate_spec r = {0};
+	struct gate_rate_spec r = { 0 };
 
 	if (*value && gate_parse_rate(value, &r))
 		return -EINVAL;
@@ -325,7 +325,7 @@ static int add_prefix(void *arg, const char *word)
 int config_set_prefixes(const struct config_option *o, struct gate_config *c, const char *value,
 			bool more)
 {
-	struct prefix_list l = {0};
+	struct prefix_list l = { 0 };
 	int err;
 
 	if (more && c->nexempt) {

@@ -85,7 +85,7 @@ static int find_word(const char *const *words, size_t n, const char *s)
 
 /* Where two words mean the same the first is the one that is written. */
 static const struct unit rate_units[] = {
-	{"s", 1}, {"min", MINUTE_S}, {"m", MINUTE_S}, {"h", HOUR_S}, {"d", DAY_S},
+	{ "s", 1 }, { "min", MINUTE_S }, { "m", MINUTE_S }, { "h", HOUR_S }, { "d", DAY_S },
 };
 
 static const char *rate_unit_name(uint32_t seconds)
@@ -186,7 +186,8 @@ const char *gate_format_per(uint32_t seconds)
 /* ---- durations ---- */
 
 static const struct unit duration_units[] = {
-	{"s", 1}, {"m", MINUTE_S}, {"min", MINUTE_S}, {"h", HOUR_S}, {"d", DAY_S}, {"w", WEEK_S},
+	{ "s", 1 },	 { "m", MINUTE_S }, { "min", MINUTE_S },
+	{ "h", HOUR_S }, { "d", DAY_S },    { "w", WEEK_S },
 };
 
 int gate_parse_duration(const char *s, int64_t *seconds)
@@ -208,7 +209,9 @@ int gate_parse_duration(const char *s, int64_t *seconds)
 
 char *gate_format_duration(int64_t seconds, char *buf, size_t size)
 {
-	static const struct unit down[] = {{"d", DAY_S}, {"h", HOUR_S}, {"m", MINUTE_S}, {"s", 1}};
+	static const struct unit down[] = {
+		{ "d", DAY_S }, { "h", HOUR_S }, { "m", MINUTE_S }, { "s", 1 }
+	};
 	int64_t left = seconds > 0 ? seconds : 0;
 	size_t i = 0;
 
@@ -282,7 +285,7 @@ static int parse_bare(const char *s, struct gate_subject *out)
 
 int gate_parse_subject(const char *s, struct gate_subject *out)
 {
-	struct gate_subject sub = {0};
+	struct gate_subject sub = { 0 };
 	int err = 1;
 
 	if (strcmp(s, subject_kinds[GATE_S_DEFAULT]) == 0) {
@@ -349,24 +352,24 @@ bool gate_subject_equal(const struct gate_subject *a, const struct gate_subject 
 
 /* ---- enums ---- */
 
-static const char *const state_names[] = {"inherit", "allow", "limit", "block"};
+static const char *const state_names[] = { "inherit", "allow", "limit", "block" };
 _Static_assert(ARRAY_SIZE(state_names) == GATE_STATE_MAX, "a name for each state");
 
-static const char *const refuse_names[] = {"drop", "reset", "icmp"};
+static const char *const refuse_names[] = { "drop", "reset", "icmp" };
 _Static_assert(ARRAY_SIZE(refuse_names) == GATE_REFUSE_MAX, "a name for each way to refuse");
 
-static const char *const binding_names[] = {"off", "learn", "strict"};
+static const char *const binding_names[] = { "off", "learn", "strict" };
 _Static_assert(ARRAY_SIZE(binding_names) == GATE_BINDING_MAX, "a name for each binding");
 
-static const char *const verdict_names[] = {"pass",	   "limited",	     "blocked", "spoofed",
-					    "unsolicited", "unclassifiable", "fragment"};
+static const char *const verdict_names[] = { "pass",	    "limited",	      "blocked", "spoofed",
+					     "unsolicited", "unclassifiable", "fragment" };
 _Static_assert(ARRAY_SIZE(verdict_names) == GATE_V_MAX, "a name for each verdict");
 
 static const struct {
 	const char *name;
 	enum gate_verdict verdict;
 } reasons[] = {
-#define X(id, text, v) {text, GATE_V_##v},
+#define X(id, text, v) { text, GATE_V_##v },
 	GATE_REASONS(X)
 #undef X
 };

@@ -62,7 +62,7 @@ char *gate_format_mac(const uint8_t mac[6], char *buf, size_t size)
 
 static bool v4_mapped(const uint8_t addr[16])
 {
-	static const uint8_t head[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	static const uint8_t head[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 	return memcmp(addr, head, sizeof(head)) == 0;
 }
@@ -92,7 +92,7 @@ int gate_parse_prefix(const char *s, struct gate_prefix *out)
 	const char *slash = strchr(s, '/');
 	size_t len = slash ? (size_t)(slash - s) : strlen(s);
 	char address[INET6_ADDRSTRLEN];
-	struct gate_prefix p = {.len = 128};
+	struct gate_prefix p = { .len = 128 };
 
 	if (len >= sizeof(address))
 		return -EINVAL;
@@ -172,7 +172,7 @@ static int take_char(const char **s, const char *any_of)
 
 static int days_in(int year, int month)
 {
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
 	return month == 2 && leap ? 29 : days[month - 1];
@@ -225,7 +225,7 @@ static int take_offset(const char **s, int *seconds)
 
 int gate_parse_time(const char *s, int64_t *unix_s)
 {
-	struct tm tm = {0};
+	struct tm tm = { 0 };
 	int offset;
 
 	if (take_date(&s, &tm) || take_char(&s, "Tt ") || take_clock(&s, &tm) ||

@@ -95,7 +95,8 @@ static void usage_errors(void **state)
 		{ "detach", "say --yes if that is meant" },
 		{ "help frob", "unknown command \"frob\"" },
 		{ "help block x", "unknown command" },
-		{ "show - -", "no subject was given" },
+		{ "show - -", "\"-\" can be given once only" },
+		{ "show -", "no subject was given" },
 	};
 
 	cli_run_put(cli_run_in, "");

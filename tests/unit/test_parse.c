@@ -20,40 +20,40 @@ static void rates(void **state)
 		struct gate_rate_spec is;
 		const char *written; /* NULL = as it was read */
 	} rows[] = {
-		{"5/s", 0, {5, 1, 0}, NULL},
-		{"60/min", 0, {60, 60, 0}, NULL},
-		{"60/m", 0, {60, 60, 0}, "60/min"},
-		{"200/h:50", 0, {200, 3600, 50}, NULL},
-		{"1000/d", 0, {1000, 86400, 0}, NULL},
-		{"1000000/s", 0, {1000000, 1, 0}, NULL},
-		{"4294967295/d", 0, {4294967295U, 86400, 0}, NULL},
-		{"1/s:100000", 0, {1, 1, 100000}, NULL},
-		{"1000001/s", -ERANGE, {0}, NULL},
-		{"4294967295/s", -ERANGE, {0}, NULL},
-		{"4294967296/d", -ERANGE, {0}, NULL},
-		{"99999999999999999999999/h", -ERANGE, {0}, NULL},
-		{"0/s", -ERANGE, {0}, NULL},
-		{"5/s:0", -ERANGE, {0}, NULL},
-		{"5/s:100001", -ERANGE, {0}, NULL},
-		{"-5/s", -EINVAL, {0}, NULL},
-		{"+5/s", -EINVAL, {0}, NULL},
-		{" 5/s", -EINVAL, {0}, NULL},
-		{"5/s ", -EINVAL, {0}, NULL},
-		{"5", -EINVAL, {0}, NULL},
-		{"5/", -EINVAL, {0}, NULL},
-		{"/s", -EINVAL, {0}, NULL},
-		{"", -EINVAL, {0}, NULL},
-		{"5/week", -EINVAL, {0}, NULL},
-		{"5/secondsandmore", -EINVAL, {0}, NULL},
-		{"5/s:", -EINVAL, {0}, NULL},
-		{"5/s:1:2", -EINVAL, {0}, NULL},
-		{"5.5/s", -EINVAL, {0}, NULL},
-		{"0x5/s", -EINVAL, {0}, NULL},
-		{"5/S", -EINVAL, {0}, NULL},
+		{ "5/s", 0, { 5, 1, 0 }, NULL },
+		{ "60/min", 0, { 60, 60, 0 }, NULL },
+		{ "60/m", 0, { 60, 60, 0 }, "60/min" },
+		{ "200/h:50", 0, { 200, 3600, 50 }, NULL },
+		{ "1000/d", 0, { 1000, 86400, 0 }, NULL },
+		{ "1000000/s", 0, { 1000000, 1, 0 }, NULL },
+		{ "4294967295/d", 0, { 4294967295U, 86400, 0 }, NULL },
+		{ "1/s:100000", 0, { 1, 1, 100000 }, NULL },
+		{ "1000001/s", -ERANGE, { 0 }, NULL },
+		{ "4294967295/s", -ERANGE, { 0 }, NULL },
+		{ "4294967296/d", -ERANGE, { 0 }, NULL },
+		{ "99999999999999999999999/h", -ERANGE, { 0 }, NULL },
+		{ "0/s", -ERANGE, { 0 }, NULL },
+		{ "5/s:0", -ERANGE, { 0 }, NULL },
+		{ "5/s:100001", -ERANGE, { 0 }, NULL },
+		{ "-5/s", -EINVAL, { 0 }, NULL },
+		{ "+5/s", -EINVAL, { 0 }, NULL },
+		{ " 5/s", -EINVAL, { 0 }, NULL },
+		{ "5/s ", -EINVAL, { 0 }, NULL },
+		{ "5", -EINVAL, { 0 }, NULL },
+		{ "5/", -EINVAL, { 0 }, NULL },
+		{ "/s", -EINVAL, { 0 }, NULL },
+		{ "", -EINVAL, { 0 }, NULL },
+		{ "5/week", -EINVAL, { 0 }, NULL },
+		{ "5/secondsandmore", -EINVAL, { 0 }, NULL },
+		{ "5/s:", -EINVAL, { 0 }, NULL },
+		{ "5/s:1:2", -EINVAL, { 0 }, NULL },
+		{ "5.5/s", -EINVAL, { 0 }, NULL },
+		{ "0x5/s", -EINVAL, { 0 }, NULL },
+		{ "5/S", -EINVAL, { 0 }, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct gate_rate_spec r = {7, 7, 7};
+		struct gate_rate_spec r = { 7, 7, 7 };
 		char buf[64];
 
 		print_message("%s\n", rows[i].text);
@@ -74,9 +74,13 @@ static void rates_from_elsewhere(void **state)
 		struct gate_rate_spec r;
 		int err;
 	} rows[] = {
-		{{5, 1, 0}, 0},		{{5, 2, 0}, -EINVAL},	    {{5, 0, 0}, -EINVAL},
-		{{0, 1, 0}, -ERANGE},	{{1000001, 1, 0}, -ERANGE}, {{5, 1, 100001}, -ERANGE},
-		{{5, 3600, 100000}, 0},
+		{ { 5, 1, 0 }, 0 },
+		{ { 5, 2, 0 }, -EINVAL },
+		{ { 5, 0, 0 }, -EINVAL },
+		{ { 0, 1, 0 }, -ERANGE },
+		{ { 1000001, 1, 0 }, -ERANGE },
+		{ { 5, 1, 100001 }, -ERANGE },
+		{ { 5, 3600, 100000 }, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -89,8 +93,9 @@ static void periods(void **state)
 		const char *text;
 		uint32_t seconds; /* 0 = refused */
 	} rows[] = {
-		{"1s", 1}, {"1min", 60}, {"1m", 60}, {"1h", 3600}, {"1d", 86400}, {"2s", 0},
-		{"s", 0},  {"", 0},	 {"1", 0},   {"1w", 0},	   {"01s", 0},
+		{ "1s", 1 },	 { "1min", 60 }, { "1m", 60 }, { "1h", 3600 },
+		{ "1d", 86400 }, { "2s", 0 },	 { "s", 0 },   { "", 0 },
+		{ "1", 0 },	 { "1w", 0 },	 { "01s", 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -113,24 +118,24 @@ static void durations(void **state)
 		int64_t seconds;
 		const char *written;
 	} rows[] = {
-		{"90s", 0, 90, "1m 30s"},
-		{"15m", 0, 900, "15m"},
-		{"15min", 0, 900, "15m"},
-		{"24h", 0, 86400, "1d"},
-		{"30d", 0, 2592000, "30d"},
-		{"2w", 0, 1209600, "14d"},
-		{"719h", 0, 2588400, "29d 23h"},
-		{"36600d", 0, 3162240000LL, "36600d"},
-		{"36601d", -ERANGE, 0, NULL},
-		{"0s", -ERANGE, 0, NULL},
-		{"99999999999999999999d", -ERANGE, 0, NULL},
-		{"3600", -EINVAL, 0, NULL},
-		{"h", -EINVAL, 0, NULL},
-		{"", -EINVAL, 0, NULL},
-		{"1h30m", -EINVAL, 0, NULL},
-		{"-1h", -EINVAL, 0, NULL},
-		{"1.5h", -EINVAL, 0, NULL},
-		{"1 h", -EINVAL, 0, NULL},
+		{ "90s", 0, 90, "1m 30s" },
+		{ "15m", 0, 900, "15m" },
+		{ "15min", 0, 900, "15m" },
+		{ "24h", 0, 86400, "1d" },
+		{ "30d", 0, 2592000, "30d" },
+		{ "2w", 0, 1209600, "14d" },
+		{ "719h", 0, 2588400, "29d 23h" },
+		{ "36600d", 0, 3162240000LL, "36600d" },
+		{ "36601d", -ERANGE, 0, NULL },
+		{ "0s", -ERANGE, 0, NULL },
+		{ "99999999999999999999d", -ERANGE, 0, NULL },
+		{ "3600", -EINVAL, 0, NULL },
+		{ "h", -EINVAL, 0, NULL },
+		{ "", -EINVAL, 0, NULL },
+		{ "1h30m", -EINVAL, 0, NULL },
+		{ "-1h", -EINVAL, 0, NULL },
+		{ "1.5h", -EINVAL, 0, NULL },
+		{ "1 h", -EINVAL, 0, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -152,8 +157,8 @@ static void durations_written(void **state)
 		int64_t seconds;
 		const char *text;
 	} rows[] = {
-		{0, "0s"},    {-5, "0s"},      {59, "59s"},	   {60, "1m"},
-		{3601, "1h"}, {3660, "1h 1m"}, {86399, "23h 59m"}, {86400 + 59, "1d"},
+		{ 0, "0s" },	{ -5, "0s" },	   { 59, "59s" },	 { 60, "1m" },
+		{ 3601, "1h" }, { 3660, "1h 1m" }, { 86399, "23h 59m" }, { 86400 + 59, "1d" },
 	};
 	char buf[64];
 
@@ -169,32 +174,32 @@ static void times(void **state)
 		int64_t is; /* -1 = refused */
 		const char *written;
 	} rows[] = {
-		{"1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00Z"},
-		{"2026-12-24T10:00:00Z", 1798106400, "2026-12-24T10:00:00Z"},
-		{"2026-12-24t10:00:00z", 1798106400, "2026-12-24T10:00:00Z"},
-		{"2026-12-24 12:00:00+02:00", 1798106400, "2026-12-24T10:00:00Z"},
-		{"2026-12-24T04:30:00-05:30", 1798106400, "2026-12-24T10:00:00Z"},
-		{"2026-12-24T10:00:00.999Z", 1798106400, "2026-12-24T10:00:00Z"},
-		{"2024-02-29T00:00:00Z", 1709164800, "2024-02-29T00:00:00Z"},
-		{"2016-12-31T23:59:60Z", 1483228800, "2017-01-01T00:00:00Z"},
-		{"2025-02-29T00:00:00Z", -1, NULL},
-		{"2100-02-29T00:00:00Z", -1, NULL},
-		{"2026-13-01T00:00:00Z", -1, NULL},
-		{"2026-04-31T00:00:00Z", -1, NULL},
-		{"2026-12-24T24:00:00Z", -1, NULL},
-		{"2026-12-24T10:60:00Z", -1, NULL},
-		{"2026-12-24T10:00:00", -1, NULL},
-		{"2026-12-24T10:00Z", -1, NULL},
-		{"2026-12-24", -1, NULL},
-		{"2026-12-24T10:00:00+0200", -1, NULL},
-		{"2026-12-24T10:00:00+24:00", -1, NULL},
-		{"2026-12-24T10:00:00.Z", -1, NULL},
-		{"2026-12-24T10:00:00ZZ", -1, NULL},
-		{"26-12-24T10:00:00Z", -1, NULL},
-		{"12026-12-24T10:00:00Z", -1, NULL},
-		{"1969-12-31T23:59:59Z", -1, NULL},
-		{"tomorrow", -1, NULL},
-		{"", -1, NULL},
+		{ "1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00Z" },
+		{ "2026-12-24T10:00:00Z", 1798106400, "2026-12-24T10:00:00Z" },
+		{ "2026-12-24t10:00:00z", 1798106400, "2026-12-24T10:00:00Z" },
+		{ "2026-12-24 12:00:00+02:00", 1798106400, "2026-12-24T10:00:00Z" },
+		{ "2026-12-24T04:30:00-05:30", 1798106400, "2026-12-24T10:00:00Z" },
+		{ "2026-12-24T10:00:00.999Z", 1798106400, "2026-12-24T10:00:00Z" },
+		{ "2024-02-29T00:00:00Z", 1709164800, "2024-02-29T00:00:00Z" },
+		{ "2016-12-31T23:59:60Z", 1483228800, "2017-01-01T00:00:00Z" },
+		{ "2025-02-29T00:00:00Z", -1, NULL },
+		{ "2100-02-29T00:00:00Z", -1, NULL },
+		{ "2026-13-01T00:00:00Z", -1, NULL },
+		{ "2026-04-31T00:00:00Z", -1, NULL },
+		{ "2026-12-24T24:00:00Z", -1, NULL },
+		{ "2026-12-24T10:60:00Z", -1, NULL },
+		{ "2026-12-24T10:00:00", -1, NULL },
+		{ "2026-12-24T10:00Z", -1, NULL },
+		{ "2026-12-24", -1, NULL },
+		{ "2026-12-24T10:00:00+0200", -1, NULL },
+		{ "2026-12-24T10:00:00+24:00", -1, NULL },
+		{ "2026-12-24T10:00:00.Z", -1, NULL },
+		{ "2026-12-24T10:00:00ZZ", -1, NULL },
+		{ "26-12-24T10:00:00Z", -1, NULL },
+		{ "12026-12-24T10:00:00Z", -1, NULL },
+		{ "1969-12-31T23:59:59Z", -1, NULL },
+		{ "tomorrow", -1, NULL },
+		{ "", -1, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -215,20 +220,20 @@ static void macs(void **state)
 		const char *text;
 		const char *written; /* NULL = refused */
 	} rows[] = {
-		{"52:54:00:12:34:56", "52:54:00:12:34:56"},
-		{"52-54-00-AB-CD-EF", "52:54:00:ab:cd:ef"},
-		{"52:54:00-12:34:56", NULL},
-		{"525400123456", NULL},
-		{"52:54:00:12:34", NULL},
-		{"52:54:00:12:34:56:78", NULL},
-		{"52:54:00:12:34:5", NULL},
-		{"52:54:00:12:34:5g", NULL},
-		{"52:54:00:12:34:56 ", NULL},
-		{"01:00:5e:00:00:01", NULL},
-		{"ff:ff:ff:ff:ff:ff", NULL},
-		{"00:00:00:00:00:00", NULL},
-		{"5:5:0:1:3:5", NULL},
-		{"", NULL},
+		{ "52:54:00:12:34:56", "52:54:00:12:34:56" },
+		{ "52-54-00-AB-CD-EF", "52:54:00:ab:cd:ef" },
+		{ "52:54:00-12:34:56", NULL },
+		{ "525400123456", NULL },
+		{ "52:54:00:12:34", NULL },
+		{ "52:54:00:12:34:56:78", NULL },
+		{ "52:54:00:12:34:5", NULL },
+		{ "52:54:00:12:34:5g", NULL },
+		{ "52:54:00:12:34:56 ", NULL },
+		{ "01:00:5e:00:00:01", NULL },
+		{ "ff:ff:ff:ff:ff:ff", NULL },
+		{ "00:00:00:00:00:00", NULL },
+		{ "5:5:0:1:3:5", NULL },
+		{ "", NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -251,31 +256,31 @@ static void prefixes(void **state)
 		unsigned len;
 		bool v4;
 	} rows[] = {
-		{"203.0.113.5", "203.0.113.5", 128, true},
-		{"203.0.113.5/32", "203.0.113.5", 128, true},
-		{"10.0.0.0/8", "10.0.0.0/8", 104, true},
-		{"0.0.0.0/0", "0.0.0.0/0", 96, true},
-		{"2001:db8:1::/64", "2001:db8:1::/64", 64, false},
-		{"2001:DB8::1", "2001:db8::1", 128, false},
-		{"::/0", "::/0", 0, false},
-		{"::ffff:192.0.2.1", "192.0.2.1", 128, true},
-		{"::ffff:192.0.2.0/120", "192.0.2.0/24", 120, true},
-		{"10.0.0.1/8", NULL, 0, false},
-		{"2001:db8::1/64", NULL, 0, false},
-		{"10.0.0.0/33", NULL, 0, false},
-		{"10.0.0.0/08", NULL, 0, false},
-		{"10.0.0.0/", NULL, 0, false},
-		{"10.0.0.0/-1", NULL, 0, false},
-		{"10.0.0.0/8/8", NULL, 0, false},
-		{"::/129", NULL, 0, false},
-		{"10.0.0", NULL, 0, false},
-		{"010.0.0.1", NULL, 0, false},
-		{"10.0.0.256", NULL, 0, false},
-		{"fe80::1%eth0", NULL, 0, false},
-		{"[::1]", NULL, 0, false},
-		{"1:2:3:4:5:6:7:8:9", NULL, 0, false},
-		{"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000", NULL, 0, false},
-		{"", NULL, 0, false},
+		{ "203.0.113.5", "203.0.113.5", 128, true },
+		{ "203.0.113.5/32", "203.0.113.5", 128, true },
+		{ "10.0.0.0/8", "10.0.0.0/8", 104, true },
+		{ "0.0.0.0/0", "0.0.0.0/0", 96, true },
+		{ "2001:db8:1::/64", "2001:db8:1::/64", 64, false },
+		{ "2001:DB8::1", "2001:db8::1", 128, false },
+		{ "::/0", "::/0", 0, false },
+		{ "::ffff:192.0.2.1", "192.0.2.1", 128, true },
+		{ "::ffff:192.0.2.0/120", "192.0.2.0/24", 120, true },
+		{ "10.0.0.1/8", NULL, 0, false },
+		{ "2001:db8::1/64", NULL, 0, false },
+		{ "10.0.0.0/33", NULL, 0, false },
+		{ "10.0.0.0/08", NULL, 0, false },
+		{ "10.0.0.0/", NULL, 0, false },
+		{ "10.0.0.0/-1", NULL, 0, false },
+		{ "10.0.0.0/8/8", NULL, 0, false },
+		{ "::/129", NULL, 0, false },
+		{ "10.0.0", NULL, 0, false },
+		{ "010.0.0.1", NULL, 0, false },
+		{ "10.0.0.256", NULL, 0, false },
+		{ "fe80::1%eth0", NULL, 0, false },
+		{ "[::1]", NULL, 0, false },
+		{ "1:2:3:4:5:6:7:8:9", NULL, 0, false },
+		{ "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000", NULL, 0, false },
+		{ "", NULL, 0, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -299,15 +304,15 @@ static void prefix_contains(void **state)
 		const char *outer, *inner;
 		bool is;
 	} rows[] = {
-		{"10.0.0.0/8", "10.1.2.3", true},
-		{"10.0.0.0/8", "10.0.0.0/8", true},
-		{"10.0.0.0/8", "11.0.0.0", false},
-		{"10.1.0.0/16", "10.0.0.0/8", false},
-		{"2001:db8::/33", "2001:db8:7fff::/64", true},
-		{"2001:db8::/33", "2001:db8:8000::/64", false},
-		{"::/0", "2001:db8::1", true},
-		{"::/0", "10.0.0.1", false},
-		{"0.0.0.0/0", "192.0.2.1", true},
+		{ "10.0.0.0/8", "10.1.2.3", true },
+		{ "10.0.0.0/8", "10.0.0.0/8", true },
+		{ "10.0.0.0/8", "11.0.0.0", false },
+		{ "10.1.0.0/16", "10.0.0.0/8", false },
+		{ "2001:db8::/33", "2001:db8:7fff::/64", true },
+		{ "2001:db8::/33", "2001:db8:8000::/64", false },
+		{ "::/0", "2001:db8::1", true },
+		{ "::/0", "10.0.0.1", false },
+		{ "0.0.0.0/0", "192.0.2.1", true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -329,31 +334,31 @@ static void subjects(void **state)
 		int kind;	     /* -1 = refused */
 		const char *written; /* NULL = as it was read */
 	} rows[] = {
-		{"default", GATE_S_DEFAULT, NULL},
-		{"tenant:acme", GATE_S_TENANT, NULL},
-		{"vm:web1.example.com", GATE_S_VM, NULL},
-		{"vm:default", GATE_S_VM, NULL},
-		{"vm:" NAME63, GATE_S_VM, NULL},
-		{"port:tap100i0", GATE_S_PORT, NULL},
-		{"mac:52-54-00-12-34-56", GATE_S_MAC, "mac:52:54:00:12:34:56"},
-		{"52:54:00:12:34:56", GATE_S_MAC, "mac:52:54:00:12:34:56"},
-		{"ip:203.0.113.5", GATE_S_IP, NULL},
-		{"203.0.113.0/24", GATE_S_IP, "ip:203.0.113.0/24"},
-		{"2001:db8:1::/64", GATE_S_IP, "ip:2001:db8:1::/64"},
-		{"web1", GATE_S_WORD, NULL},
-		{"tap:3", GATE_S_WORD, NULL},
-		{"vm:" NAME63 "a", -1, NULL},
-		{NAME63 "a", -1, NULL},
-		{"vm:", -1, NULL},
-		{"tenant:-x", -1, NULL},
-		{"-x", -1, NULL},
-		{"vm:a b", -1, NULL},
-		{"vm:a/b", -1, NULL},
-		{"vm:a\nb", -1, NULL},
-		{"vm:\xc3\xa4", -1, NULL},
-		{"mac:tap3", -1, NULL},
-		{"ip:10.0.0.1/8", -1, NULL},
-		{"", -1, NULL},
+		{ "default", GATE_S_DEFAULT, NULL },
+		{ "tenant:acme", GATE_S_TENANT, NULL },
+		{ "vm:web1.example.com", GATE_S_VM, NULL },
+		{ "vm:default", GATE_S_VM, NULL },
+		{ "vm:" NAME63, GATE_S_VM, NULL },
+		{ "port:tap100i0", GATE_S_PORT, NULL },
+		{ "mac:52-54-00-12-34-56", GATE_S_MAC, "mac:52:54:00:12:34:56" },
+		{ "52:54:00:12:34:56", GATE_S_MAC, "mac:52:54:00:12:34:56" },
+		{ "ip:203.0.113.5", GATE_S_IP, NULL },
+		{ "203.0.113.0/24", GATE_S_IP, "ip:203.0.113.0/24" },
+		{ "2001:db8:1::/64", GATE_S_IP, "ip:2001:db8:1::/64" },
+		{ "web1", GATE_S_WORD, NULL },
+		{ "tap:3", GATE_S_WORD, NULL },
+		{ "vm:" NAME63 "a", -1, NULL },
+		{ NAME63 "a", -1, NULL },
+		{ "vm:", -1, NULL },
+		{ "tenant:-x", -1, NULL },
+		{ "-x", -1, NULL },
+		{ "vm:a b", -1, NULL },
+		{ "vm:a/b", -1, NULL },
+		{ "vm:a\nb", -1, NULL },
+		{ "vm:\xc3\xa4", -1, NULL },
+		{ "mac:tap3", -1, NULL },
+		{ "ip:10.0.0.1/8", -1, NULL },
+		{ "", -1, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -377,7 +382,8 @@ static void subjects_differ(void **state)
 {
 	static const char *const words[] = {
 		"default",  "tenant:a",		 "vm:a",      "port:a", "vm:b", "52:54:00:12:34:56",
-		"10.0.0.0", "52:54:00:12:34:57", "10.0.0.0/8"};
+		"10.0.0.0", "52:54:00:12:34:57", "10.0.0.0/8"
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		for (size_t j = 0; j < ARRAY_SIZE(words); j++) {
@@ -396,19 +402,19 @@ static void numbers(void **state)
 		const char *text;
 		int err;
 	} rows[] = {
-		{"1", 0},
-		{"100", 0},
-		{"0", -ERANGE},
-		{"101", -ERANGE},
-		{"", -EINVAL},
-		{"1x", -EINVAL},
-		{"-1", -EINVAL},
-		{"0x10", -EINVAL},
-		{"1 ", -EINVAL},
-		{"+1", -EINVAL},
-		{"1e1", -EINVAL},
-		{"4294967297", -ERANGE},
-		{"18446744073709551617", -ERANGE},
+		{ "1", 0 },
+		{ "100", 0 },
+		{ "0", -ERANGE },
+		{ "101", -ERANGE },
+		{ "", -EINVAL },
+		{ "1x", -EINVAL },
+		{ "-1", -EINVAL },
+		{ "0x10", -EINVAL },
+		{ "1 ", -EINVAL },
+		{ "+1", -EINVAL },
+		{ "1e1", -EINVAL },
+		{ "4294967297", -ERANGE },
+		{ "18446744073709551617", -ERANGE },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
