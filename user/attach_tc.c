@@ -17,6 +17,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #define PARENT_INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
 #define PARENT_EGRESS  TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 
+#define NAME_PREFIX "gate25_"
 /* The gate comes first where it can: prio 1, or the first that nobody has. */
 #define FIRST_PRIO 1
 #define LAST_PRIO  63
@@ -70,19 +72,23 @@ static int take_qdisc(void *arg, struct nlmsghdr *h)
 	return 0;
 }
 
-/* Kind of the qdisc at the ingress, "" = none. 0 or -errno. */
+/*
+ * Kind of the qdisc at the ingress, "" = none. A dump, of all links' qdiscs: to ask
+ * for one would tell all subscribers of RTNLGRP_TC, and our own events be among them.
+ */
 static int get_qdisc(struct gate_tc *t, uint32_t ifindex, char kind[16])
 {
-	struct tcmsg tc = { .tcm_ifindex = (int)ifindex, .tcm_parent = TC_H_INGRESS };
+	struct tcmsg tc = { .tcm_ifindex = (int)ifindex };
 	struct qdisc_scan s = { .ifindex = ifindex };
-	/* without ECHO kernels of before 6.7 tell the subscribers and not who asks */
-	struct nl_msg *m = tc_message(RTM_GETQDISC, NLM_F_ECHO, &tc, NULL);
-	int err = gate_rtnl_talk(&t->rtnl, m, take_qdisc, &s);
+	int err;
 
-	if (err && err != -ENOENT)
-		return err;
-	memcpy(kind, s.kind, sizeof(s.kind));
-	return 0;
+	do {
+		err = gate_rtnl_talk(&t->rtnl, tc_message(RTM_GETQDISC, NLM_F_DUMP, &tc, NULL),
+				     take_qdisc, &s);
+	} while (err == -EINTR);
+	if (!err)
+		memcpy(kind, s.kind, sizeof(s.kind));
+	return err;
 }
 
 static int note_path(const struct gate_tc *t, uint32_t ifindex, char *out)
@@ -90,6 +96,15 @@ static int note_path(const struct gate_tc *t, uint32_t ifindex, char *out)
 	return gate_pins_path(out, "%s/links/%u-qdisc", t->pin, ifindex);
 }
 
+static void drop_note(const struct gate_tc *t, uint32_t ifindex)
+{
+	char note[GATE_PIN_PATH];
+
+	if (!note_path(t, ifindex, note))
+		rmdir(note);
+}
+
+/* -EEXIST: there is one. */
 static int make_qdisc(struct gate_tc *t, uint32_t ifindex, const char *kind)
 {
 	struct tcmsg tc = {
@@ -100,37 +115,25 @@ static int make_qdisc(struct gate_tc *t, uint32_t ifindex, const char *kind)
 	char note[GATE_PIN_PATH];
 	int err = note_path(t, ifindex, note);
 
-	/* noted first: a crash in between leaves a note without a qdisc, which is harmless */
-	err = err ? err : gate_pins_mkdir(note);
-	if (err)
-		return err;
-	err = gate_rtnl_talk(&t->rtnl,
-			     tc_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &tc, kind), NULL,
-			     NULL);
-	if (err)
-		rmdir(note);
-	return err;
+	err = err ? err
+		  : gate_rtnl_talk(&t->rtnl,
+				   tc_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &tc, kind),
+				   NULL, NULL);
+	return err ? err : gate_pins_mkdir(note);
 }
 
-/* Makes sure of a qdisc that has the hook. */
-static int need_qdisc(struct gate_tc *t, uint32_t ifindex, bool egress)
+/* Makes sure of a qdisc that has the hook; *made tells whether it is new. */
+static int need_qdisc(struct gate_tc *t, uint32_t ifindex, bool egress, bool *made)
 {
+	int err = make_qdisc(t, ifindex, egress || t->clsact ? "clsact" : "ingress");
 	char kind[16];
-	int err = get_qdisc(t, ifindex, kind);
 
-	if (err)
-		return err;
-	if (!*kind) {
-		err = make_qdisc(t, ifindex, egress || t->clsact ? "clsact" : "ingress");
-		if (err != -EEXIST)
-			return err;
-		/* somebody was faster */
-		err = get_qdisc(t, ifindex, kind);
-		if (err)
-			return err;
-	}
+	*made = !err;
+	if (err != -EEXIST || !egress)
+		return err == -EEXIST ? 0 : err;
 	/* an `ingress` qdisc takes filters for egress without a word and runs them on ingress */
-	return egress && strcmp(kind, "clsact") != 0 ? -EADDRINUSE : 0;
+	err = get_qdisc(t, ifindex, kind);
+	return err || !strcmp(kind, "clsact") ? err : -EADDRINUSE;
 }
 
 /* ---- filters ---- */
@@ -144,18 +147,14 @@ struct filter_scan {
 	char name[32];	/* of ours */
 	uint64_t prios; /* bit n: priority n is taken, by whomever */
 	unsigned others;
+	bool ours_any; /* one of ours of any hook */
 	unsigned nours;
 	struct tc_filter ours[MAX_OURS];
 };
 
 static void filter_name(char *out, size_t size, enum gate_where where)
 {
-	snprintf(out, size, "gate25_%s", gate_attach_where(where));
-}
-
-static bool filter_is(struct nlattr *opt[], const char *name)
-{
-	return opt[TCA_BPF_NAME] && !strcmp(nla_get_string(opt[TCA_BPF_NAME]), name);
+	snprintf(out, size, NAME_PREFIX "%s", gate_attach_where(where));
 }
 
 static int take_filter(void *arg, struct nlmsghdr *h)
@@ -174,7 +173,9 @@ static int take_filter(void *arg, struct nlmsghdr *h)
 		return 0;
 	if (at[TCA_KIND] && !strcmp(nla_get_string(at[TCA_KIND]), "bpf") && at[TCA_OPTIONS])
 		nla_parse_nested(opt, TCA_BPF_MAX, at[TCA_OPTIONS], NULL);
-	if (!filter_is(opt, s->name)) {
+	const char *name = opt[TCA_BPF_NAME] ? nla_get_string(opt[TCA_BPF_NAME]) : "";
+	s->ours_any |= !strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX));
+	if (strcmp(name, s->name) != 0) {
 		s->others++;
 		return 0;
 	}
@@ -204,19 +205,6 @@ static int scan_filters(struct gate_tc *t, uint32_t ifindex, bool egress, enum g
 	} while (err == -EINTR);
 	/* no qdisc, no filters */
 	return err == -EINVAL || err == -ENOENT ? 0 : err;
-}
-
-/* Asks for the filters at egress only where there is such a hook: see need_qdisc(). */
-static int scan_hook(struct gate_tc *t, uint32_t ifindex, bool egress, enum gate_where where,
-		     struct filter_scan *s)
-{
-	char kind[16];
-
-	*s = (struct filter_scan){ 0 };
-	int err = get_qdisc(t, ifindex, kind);
-	if (err || !*kind || (egress && strcmp(kind, "clsact") != 0))
-		return err;
-	return scan_filters(t, ifindex, egress, where, s);
 }
 
 static int put_filter(struct gate_tc *t, uint32_t ifindex, bool egress, enum gate_where where,
@@ -281,7 +269,7 @@ static int delete_ours(struct gate_tc *t, uint32_t ifindex, bool egress, enum ga
 	int deleted = 0;
 
 	do {
-		int err = scan_hook(t, ifindex, egress, where, &s);
+		int err = scan_filters(t, ifindex, egress, where, &s);
 		for (unsigned i = keep; i < s.nours && !err; i++, deleted++)
 			err = delete_filter(t, ifindex, egress, &s.ours[i]);
 		if (err)
@@ -290,16 +278,27 @@ static int delete_ours(struct gate_tc *t, uint32_t ifindex, bool egress, enum ga
 	return deleted;
 }
 
+static bool has_ours(struct gate_tc *t, uint32_t ifindex, bool egress)
+{
+	struct filter_scan s;
+
+	return !scan_filters(t, ifindex, egress, GATE_FROM_VM, &s) && s.ours_any;
+}
+
 int gate_tc_put(struct gate_tc *t, uint32_t ifindex, enum gate_where where, bool egress, int prog)
 {
 	struct filter_scan s;
 	int err = -EEXIST;
+	bool made;
 
 	for (int i = 0; i < PUT_TRIES && err == -EEXIST; i++) {
-		err = need_qdisc(t, ifindex, egress);
+		err = need_qdisc(t, ifindex, egress, &made);
 		err = err ? err : scan_filters(t, ifindex, egress, where, &s);
 		if (err)
 			return err;
+		/* without our filter it is not the qdisc that we once made */
+		if (!made && !s.ours_any && !has_ours(t, ifindex, !egress))
+			drop_note(t, ifindex);
 		err = s.nours ? put_filter(t, ifindex, egress, where, &s.ours[0], 0, prog)
 			      : add_filter(t, ifindex, egress, where, &s, prog);
 	}
@@ -314,7 +313,7 @@ int gate_tc_check(struct gate_tc *t, uint32_t ifindex, enum gate_where where, ui
 	struct filter_scan s;
 
 	for (int egress = 0; egress < 2; egress++) {
-		int err = scan_hook(t, ifindex, egress, where, &s);
+		int err = scan_filters(t, ifindex, egress, where, &s);
 		if (err)
 			return err;
 		for (unsigned i = 0; i < s.nours; i++)
@@ -340,7 +339,7 @@ int gate_tc_remove(struct gate_tc *t, uint32_t ifindex, enum gate_where where)
 int gate_tc_remove_qdisc(struct gate_tc *t, uint32_t ifindex)
 {
 	struct tcmsg tc = { .tcm_ifindex = (int)ifindex, .tcm_parent = TC_H_INGRESS };
-	char note[GATE_PIN_PATH], kind[16];
+	char note[GATE_PIN_PATH];
 	struct filter_scan s;
 	int err = note_path(t, ifindex, note);
 
@@ -348,30 +347,28 @@ int gate_tc_remove_qdisc(struct gate_tc *t, uint32_t ifindex)
 		return err;
 	if (access(note, F_OK) < 0)
 		return 0;
-	err = get_qdisc(t, ifindex, kind);
-	for (int egress = 0; egress < 2 && !err && *kind; egress++) {
-		err = scan_hook(t, ifindex, egress, GATE_FROM_VM, &s);
+	for (int egress = 0; egress < 2; egress++) {
+		err = scan_filters(t, ifindex, egress, GATE_FROM_VM, &s);
 		if (!err && s.others + s.nours)
-			return 0; /* somebody uses it: theirs now */
+			return 0; /* somebody uses it */
 	}
-	if (!err && *kind)
-		err = gate_rtnl_talk(&t->rtnl, tc_message(RTM_DELQDISC, 0, &tc, kind), NULL, NULL);
-	if (err && err != -ENODEV)
+	err = gate_rtnl_talk(&t->rtnl, tc_message(RTM_DELQDISC, 0, &tc, NULL), NULL, NULL);
+	if (err && err != -ENODEV && err != -ENOENT && err != -EINVAL)
 		return err;
 	rmdir(note);
-	return !err && *kind;
+	return !err;
 }
 
 static int collect_note(void *arg, const char *name)
 {
 	struct gate_tc *t = arg;
-	char rest[32], path[GATE_PIN_PATH], kind[16];
+	char rest[32], dev[IF_NAMESIZE];
 	uint32_t ifindex;
 
 	if (sscanf(name, "%u-%31s", &ifindex, rest) != 2 || strcmp(rest, "qdisc") != 0)
 		return 0;
-	if (get_qdisc(t, ifindex, kind) == -ENODEV && !note_path(t, ifindex, path))
-		rmdir(path);
+	if (!if_indextoname(ifindex, dev))
+		drop_note(t, ifindex);
 	return 0;
 }
 
