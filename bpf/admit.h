@@ -215,7 +215,8 @@ static __always_inline enum gate_reason look_at_all(const struct purses *p, __u6
 /*
  * Asks and takes: GATE_R_NEW_FLOW, or the limit that stands in the way. Admitted,
  * `active` of a->bucket is one up for the flow to come. Allowed VMs have no purse
- * of their own but spend from their tenant's budget all the same.
+ * of their own but spend from their tenant's budget all the same. A dry run asks
+ * and takes nothing.
  */
 __noinline int admit(struct admission *a, const struct who *w, const struct policy *p,
 		     const struct frame *f)
@@ -263,6 +264,8 @@ __noinline int admit(struct admission *a, const struct who *w, const struct poli
 	if (dest_limited && !limit_conforms(*dest_tat, &l.destinations, a->now))
 		return GATE_R_LIMIT_DESTINATIONS;
 
+	if (w->dry)
+		return GATE_R_NEW_FLOW;
 	a->bucket = p->tight.state == GATE_LIMIT ? params.scopes : p->own.bucket;
 	counted = p->tight.state == GATE_LIMIT ? tight : own;
 	__sync_fetch_and_add(&counted->active, 1);

@@ -61,6 +61,18 @@ static __always_inline struct gate_flow_set *flow_set(__u32 slot, __u32 number)
 	return bpf_map_lookup_elem(&flows, &i);
 }
 
+/* A source is remembered among the destinations, under a key of its own. */
+#define SOURCE_WINDOW_S (7 * 86400)
+
+static __always_inline __u64 source_key(const struct frame *f)
+{
+	__u32 w[6] = {};
+
+	__builtin_memcpy(w, f->src, 16);
+	__builtin_memcpy(w + 4, f->mac, 6);
+	return hash_words(w, 6, 2);
+}
+
 static __always_inline bool flow_is_dead(const struct gate_flow *fl, __u32 now_s)
 {
 	__u32 age = now_s - fl->seen;

@@ -92,6 +92,22 @@ static __always_inline void enter_flow(struct gate_flow_set *set, struct gate_fl
 		active_add(w->slot, w->override_base, bucket, -1);
 }
 
+/* Binding `learn`: a source that the VM had not used before is told. */
+static __always_inline void learn_source(const struct who *w, const struct frame *f, __u64 now)
+{
+	__u64 key = source_key(f);
+	struct gate_dest_set *set = dest_set(w->slot, key_set(key));
+	int way;
+
+	if (!set)
+		return;
+	way = dest_look(set, key_fingerprint(key), now / NSEC_PER_SEC, SOURCE_WINDOW_S);
+	set->way[way & (GATE_DEST_WAYS - 1)] =
+		(__u64)key_fingerprint(key) << 32 | (__u32)(now / NSEC_PER_SEC);
+	if (!(way & DEST_KNOWN))
+		tell(w->slot, w->ifindex, f, TELL(GATE_E_NEW_SOURCE, GATE_R_NEW_FLOW), now);
+}
+
 /* A packet of a known flow moves it on. */
 static __always_inline void advance_flow(struct gate_flow *fl, const struct who *w,
 					 const struct frame *f, __u32 now_s)
@@ -166,7 +182,7 @@ __noinline int judge_flow(struct ruling *r, const struct who *w, const struct po
 	now_s = p->now / NSEC_PER_SEC;
 	closed = is_closed(p);
 	drain = !p->quarantined && strictest(p)->flags & GATE_NODE_DRAIN;
-	fl = flow_find(set, key_fingerprint(key));
+	fl = w->dry ? 0 : flow_find(set, key_fingerprint(key));
 	if (fl && flow_is_dead(fl, now_s)) {
 		flow_replace(fl, &none, w->slot, w->override_base);
 		fl = 0;
@@ -183,9 +199,14 @@ __noinline int judge_flow(struct ruling *r, const struct who *w, const struct po
 		r->reason = GATE_R_ADOPTED;
 	else
 		r->reason = admit(&a, w, p, f);
+	if (w->dry)
+		return 0;
 	if (a.dest_new)
 		count(counters_of(w->slot), new_destinations);
-	if (r->reason != GATE_R_NEW_FLOW) {
+	if (r->reason == GATE_R_NEW_FLOW) {
+		if (w->binding == GATE_BINDING_LEARN)
+			learn_source(w, f, p->now);
+	} else {
 		if (r->enforce && r->reason != GATE_R_ADOPTED)
 			return 0;
 		active_add(w->slot, w->override_base, a.bucket, 1);
@@ -350,6 +371,34 @@ static __always_inline int pass_as(enum gate_reason reason)
 	return ACT_PASS;
 }
 
+/* `gate25 why`: the whole of it, but for what it would spend and count. */
+static __always_inline int leave_trace(const struct work *k)
+{
+	__u32 zero = 0;
+	struct gate_global *g = bpf_map_lookup_elem(&global, &zero);
+	struct gate_trace *t;
+
+	if (!g)
+		return ACT_PASS;
+	t = &g->trace;
+	t->now = k->p.now;
+	t->slot = k->w.slot;
+	t->own = k->p.own.handle;
+	t->own_node = k->p.own.node;
+	t->own_bucket = k->p.own.bucket;
+	t->tight = k->p.tight.handle;
+	t->tight_node = k->p.tight.node;
+	t->quarantine = k->p.quarantine;
+	t->reason = k->r.reason;
+	t->enforce = k->r.enforce;
+	t->refuse = k->r.refuse;
+	t->kind = k->f.kind;
+	t->observed = k->p.observed;
+	t->stranger = k->w.stranger;
+	t->runs++;
+	return ACT_PASS;
+}
+
 static __noinline int from_vm(struct __sk_buff *skb, __u32 seen)
 {
 	struct gate_conf *c = conf_get();
@@ -366,11 +415,15 @@ static __noinline int from_vm(struct __sk_buff *skb, __u32 seen)
 	port = bpf_map_lookup_elem(&ports, &k->w.ifindex);
 	if (port)
 		k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
+	if (params.dry_run_mark && skb->mark == params.dry_run_mark) {
+		k->w.dry = 1;
+		k->w.slot = skb->priority;
+	}
 	if (!find_vm(&k->w))
 		return pass_as(GATE_R_NOT_GATED);
 	if (decide(&k->r, &k->p, &k->w, &k->f, c->flags))
 		judge_flow(&k->r, &k->w, &k->p, &k->f);
-	return settle(skb, &k->r, &k->w, &k->f, FROM_VM);
+	return k->w.dry ? leave_trace(k) : settle(skb, &k->r, &k->w, &k->f, FROM_VM);
 }
 
 SEC("tc")

@@ -108,12 +108,13 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
 	if (!vm)
 		return;
 	first = *(volatile __u64 *)&vm->first_mac;
-	if (!first)
+	if (!first && !w->dry)
 		first = __sync_val_compare_and_swap(&vm->first_mac, 0, mac);
 	if (!first || first == mac)
 		return;
 	w->stranger = 1;
-	tell(w->slot, w->ifindex, f, TELL(GATE_E_NEW_MAC, GATE_R_NOT_GATED), now);
+	if (!w->dry)
+		tell(w->slot, w->ifindex, f, TELL(GATE_E_NEW_MAC, GATE_R_NOT_GATED), now);
 }
 
 /*

@@ -13,15 +13,17 @@
 struct choice {
 	__u32 node;			/* the deciding one, 0 = nothing decides */
 	__u32 bucket;			/* id of the bucket set it spends from */
+	__u32 handle;			/* where it stands */
 	__u8 state, refuse, flags, pad; /* of struct gate_node */
 };
 
 struct policy {
 	struct choice own;
 	struct choice
-		tight; /* must hold too: of an address or MAC not registered, or a stranger's */
-	__u32 port;    /* index of the gated port that is asked for */
-	__u8 quarantined, observed, quarantine_refuse, pad;
+		tight;	  /* must hold too: of an address or MAC not registered, or a stranger's */
+	__u32 port;	  /* index of the gated port that is asked for */
+	__u32 quarantine; /* handle that quarantines */
+	__u8 quarantined, observed, quarantine_refuse, pad[5];
 	__u64 now;
 };
 
@@ -41,12 +43,14 @@ static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32
 		return;
 	if (node->quarantine_until > p->now) {
 		p->quarantined = 1;
+		p->quarantine = handle;
 		p->quarantine_refuse = node->quarantine_refuse;
 	}
 	if (node->flags & GATE_NODE_OBSERVE)
 		p->observed = 1;
 	if (c->node || node->state == GATE_INHERIT || (node->expires && node->expires <= p->now))
 		return;
+	c->handle = handle;
 	c->node = i;
 	c->bucket = bucket;
 	c->state = node->state;

@@ -400,6 +400,53 @@ static void test_trunk_tells_vms_apart_by_mac(void **state)
 	assert_int_equal(counters()->flows_admitted, 1);
 }
 
+/* `why`: the verdict of a new flow, and nothing is spent, counted, learned or told. */
+static void test_dry_run_tells_and_spends_nothing(void **state)
+{
+	static const struct gate_counters none;
+	const struct gate_trace *t = &gate.m.global->trace;
+	struct gate_bucket_set *b;
+	uint64_t tat, runs = t->runs;
+
+	begin();
+	set(gate_base_vm(TEST_SLOT2), testgate_limit(1, 1));
+	b = &gate.m.buckets[gate_bucket_index(&gate.m, TEST_SLOT2, 0)];
+	gate.mark = TEST_DRY_MARK;
+	gate.priority = TEST_SLOT2;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(send_one(), ACT_UNSPEC);
+	assert_int_equal(t->runs, runs + 5);
+	assert_int_equal(t->reason, GATE_R_NEW_FLOW);
+	assert_int_equal(t->slot, TEST_SLOT2);
+	assert_int_equal(t->own, gate_base_vm(TEST_SLOT2) * gate.m.scopes);
+	assert_int_equal(b->tat[0], 0);
+	assert_int_equal(b->active, 0);
+	assert_memory_equal(&gate.m.counters[TEST_SLOT2], &none, sizeof(none));
+	/* and it knows an empty bucket */
+	b->tat[0] = tat = testgate_now() + 5000000000ULL;
+	send_one();
+	assert_int_equal(t->reason, GATE_R_LIMIT_RATE);
+	assert_true(b->tat[0] == tat);
+	assert_memory_equal(&gate.m.counters[TEST_SLOT2], &none, sizeof(none));
+	gate.mark = gate.priority = 0;
+}
+
+static void test_identity_4_learn_tells_a_new_source_once(void **state)
+{
+	uint64_t told;
+
+	begin();
+	gate.m.vms[TEST_SLOT].binding = GATE_BINDING_LEARN;
+	gate.m.vms[TEST_SLOT].event_tat = testgate_now() + 3600000000000ULL; /* ration is spent */
+	told = gate.m.global->events_rationed;
+	for (int i = 0; i < 3; i++) {
+		send_from(1, 1);
+		send_from(2, 1);
+	}
+	assert_int_equal(gate.m.global->events_rationed - told, 2);
+	assert_int_equal(counters()->flows_admitted, 6);
+}
+
 /* ---- the backstop ---- */
 
 static int uplink(uint32_t ingress)
@@ -472,6 +519,8 @@ int main(void)
 		cmocka_unit_test(test_identity_4_strict_binding),
 		cmocka_unit_test(test_forging_gains_nothing),
 		cmocka_unit_test(test_trunk_tells_vms_apart_by_mac),
+		cmocka_unit_test(test_dry_run_tells_and_spends_nothing),
+		cmocka_unit_test(test_identity_4_learn_tells_a_new_source_once),
 		cmocka_unit_test(test_backstop),
 	};
 

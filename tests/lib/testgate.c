@@ -114,6 +114,7 @@ void testgate_open(struct testgate *t, unsigned nports)
 	p->max_tenants = TENANTS;
 	p->flow_sets = FLOW_SETS;
 	p->dest_sets = DEST_SETS;
+	p->dry_run_mark = TEST_DRY_MARK;
 	for (unsigned i = 0; i < 10; i++)
 		p->seed[i] = 0x9e3779b9 * (i + 1);
 	set_sizes(t);
@@ -204,7 +205,10 @@ struct gate_node testgate_limit(uint32_t per_s, uint32_t burst)
 int testgate_run(struct testgate *t, enum test_prog prog, const uint8_t *frame, int len,
 		 uint32_t ingress)
 {
-	struct __sk_buff ctx = { .ifindex = TEST_IFINDEX, .ingress_ifindex = ingress };
+	struct __sk_buff ctx = { .ifindex = TEST_IFINDEX,
+				 .ingress_ifindex = ingress,
+				 .mark = t->mark,
+				 .priority = t->priority };
 	struct bpf_program *const progs[] = { t->skel->progs.g25_from_vm, t->skel->progs.g25_to_vm,
 					      t->skel->progs.g25_uplink_out };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len,

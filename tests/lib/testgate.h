@@ -22,6 +22,7 @@ struct testgate {
 	uint32_t next_node;
 	uint8_t out[FRAME_MAX]; /* the frame after the run */
 	uint32_t out_len;
+	uint32_t mark, priority; /* of the frames to come */
 };
 
 enum test_prog { TEST_FROM_VM, TEST_TO_VM, TEST_UPLINK_OUT };
