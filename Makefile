@@ -108,8 +108,8 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@scripts/demo.sh
 
-# ---- form: every C file, tracked or new
-C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
+# ---- form
+C_FILES = $(shell find bpf user include tools tests -name '*.[ch]')
 USER_C  = $(filter user/%.c tools/%.c tests/%.c,$(C_FILES))
 format:
 	$(Q)clang-format -i $(C_FILES)
