@@ -22,9 +22,11 @@ struct who {
 	__u32 base[CHAIN_MAX];	     /* policies of the VM's own address and MAC, 0 = none */
 	__u32 ip_bucket, mac_bucket; /* ids of their bucket sets */
 	__u32 prefix_budget;
-	__u32 any[2];	/* policies on a MAC or address that the VM did not register */
-	__u16 stranger; /* another MAC than the unregistered port's first */
-	__u16 routed;	/* the frame's MAC is a router's, not the VM's */
+	__u32 any[2];  /* policies on a MAC or address that the VM did not register */
+	__u8 stranger; /* another MAC than the unregistered port's first */
+	__u8 routed;   /* the frame's MAC is a router's, not the VM's */
+	__u8 dry;      /* a dry run: nothing is spent, counted or learned */
+	__u8 pad;
 };
 
 struct address {

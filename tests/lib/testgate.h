@@ -12,9 +12,10 @@
 
 struct gate25_bpf;
 
-#define TEST_SLOT    1
-#define TEST_SLOT2   2
-#define TEST_IFINDEX 1 /* lo: TEST_RUN wants a device that exists */
+#define TEST_SLOT     1
+#define TEST_SLOT2    2
+#define TEST_DRY_MARK 0x1badcafe
+#define TEST_IFINDEX  1 /* lo: TEST_RUN wants a device that exists */
 
 struct testgate {
 	struct gate25_bpf *skel;
