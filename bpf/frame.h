@@ -38,6 +38,7 @@ struct frame {
 	__u32 src[4], dst[4]; /* network byte order, IPv4 as ::ffff:a.b.c.d */
 	__u8 mac[6];	      /* the VM's: source from it, destination to it */
 	__u16 vlan;
+	__u32 bytes, segments; /* of the whole frame, as it was or will be cut */
 };
 
 #define ETH_LEN	 14

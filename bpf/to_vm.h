@@ -137,8 +137,8 @@ static __always_inline int settle_reply(struct __sk_buff *skb, const struct ruli
 	bool refused = r->reason == GATE_R_UNSOLICITED;
 
 	count_reason(r->reason, refused && !r->enforce);
-	count_add(c, packets_to_vm, segments(skb, f));
-	count_add(c, bytes_to_vm, skb->len);
+	count_add(c, packets_to_vm, f->segments);
+	count_add(c, bytes_to_vm, f->bytes);
 	if (!refused)
 		return ACT_PASS;
 	count(c, unsolicited);
@@ -146,7 +146,7 @@ static __always_inline int settle_reply(struct __sk_buff *skb, const struct ruli
 	     TELL(r->enforce ? GATE_E_REFUSED : GATE_E_WOULD_REFUSE, r->reason), now);
 	if (!r->enforce)
 		return ACT_PASS;
-	count_add(c, packets_dropped, segments(skb, f));
+	count_add(c, packets_dropped, f->segments);
 	return ACT_DROP;
 }
 
@@ -179,7 +179,7 @@ static __noinline int to_vm(struct __sk_buff *skb, __u32 seen)
 
 	if (!c || !k)
 		return ACT_PASS;
-	read_frame(skb, &k->f, seen, true);
+	read_skb(skb, &k->f, seen, true);
 	if (k->f.kind != FRAME_GATED)
 		return pass_as(GATE_R_NOT_GATED);
 	/* Sent back out of the port it came from: the gate's own answer. */
