@@ -49,7 +49,7 @@ void gate_engine_clock_changed(struct gate_engine *e);
 struct gate_change {
 	struct gate_subject subject;
 	bool set_policy; /* replaces scope `on` by `policy`; state INHERIT drops it */
-	uint16_t on; /* gated TCP port, 0 = all of them */
+	uint16_t on;	 /* gated TCP port, 0 = all of them */
 	struct gate_policy_spec policy;
 	bool set_quarantine;
 	struct gate_quarantine quarantine; /* on false = release */
@@ -59,7 +59,7 @@ struct gate_change {
 	unsigned nbudget;
 	struct gate_prefix *exempt_add, *exempt_del;
 	unsigned nexempt_add, nexempt_del;
-	bool drop_all; /* DELETE: all own policy, as `inherit` */
+	bool drop_all;	    /* DELETE: all own policy, as `inherit` */
 	const char *reason; /* "" = none */
 };
 
@@ -67,7 +67,8 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 		       const struct gate_change *c, struct gate_error *err);
 
 /* PUT /v1/vms/{name}: creates or replaces the registration. `create` refuses an existing one,
- * `must_exist` a missing one. Registering a port moves its unregistered VM's policy and counters. */
+ * `must_exist` a missing one. Registering a port moves its unregistered VM's policy and counters.
+ */
 int gate_engine_vm_put(struct gate_engine *e, const struct gate_actor *who,
 		       const struct gate_vm_spec *vm, bool create, bool must_exist,
 		       const char *reason, struct gate_error *err);
@@ -123,11 +124,11 @@ struct gate_effective {
 	enum gate_state state;
 	bool quarantined;
 	bool observed; /* observe anywhere on the chain */
-	bool enforce; /* host enforces and not observed */
+	bool enforce;  /* host enforces and not observed */
 	enum gate_refuse refuse;
 	bool drain;
-	struct gate_limits limits; /* completed from [default] */
-	int64_t expires; /* of what decides, 0 = never */
+	struct gate_limits limits;	   /* completed from [default] */
+	int64_t expires;		   /* of what decides, 0 = never */
 	char source[GATE_SUBJECT_LEN + 4]; /* subject whose policy decides, "default" … */
 	char reason[256], by[64];
 };
@@ -137,7 +138,8 @@ int gate_engine_resolve(struct gate_engine *e, const struct gate_subject *in,
 			struct gate_subject *out, struct gate_error *err);
 /* Own policy of a canonical subject, NULL when it has none. Valid until the next change. */
 const struct gate_own *gate_engine_own(struct gate_engine *e, const struct gate_subject *s);
-/* What is in force for a VM/port/tenant/default/mac/ip subject on gated port `on` (0 = scope all). */
+/* What is in force for a VM/port/tenant/default/mac/ip subject on gated port `on` (0 = scope all).
+ */
 int gate_engine_effective(struct gate_engine *e, const struct gate_subject *s, uint16_t on,
 			  struct gate_effective *out, struct gate_error *err);
 /* The VM on a slot, NULL = free. For lists: slots 0 .. max_vms - 1; slot 0 is "unknown". */
@@ -181,14 +183,22 @@ void gate_engine_problem_clear(struct gate_engine *e, const char *code, const ch
 
 /* What the ring buffer or the engine itself tells: state changes, identity, ports. */
 enum gate_notice_kind {
-	GATE_N_REFUSED, GATE_N_WOULD_REFUSE, GATE_N_IDENTITY, GATE_N_POLICY, GATE_N_EXPIRED,
-	GATE_N_PORT_UP, GATE_N_PORT_DOWN, GATE_N_GAP, GATE_N_PROBLEM, GATE_N_MAX
+	GATE_N_REFUSED,
+	GATE_N_WOULD_REFUSE,
+	GATE_N_IDENTITY,
+	GATE_N_POLICY,
+	GATE_N_EXPIRED,
+	GATE_N_PORT_UP,
+	GATE_N_PORT_DOWN,
+	GATE_N_GAP,
+	GATE_N_PROBLEM,
+	GATE_N_MAX
 };
 struct gate_notice {
 	enum gate_notice_kind kind;
 	int64_t time_ms; /* Unix ms */
 	char subject[GATE_SUBJECT_LEN + 4];
-	char text[400]; /* one sentence */
+	char text[400];			/* one sentence */
 	const struct gate_event *event; /* REFUSED, WOULD_REFUSE, IDENTITY; else NULL */
 };
 /* events.c listens; NULL to stop. */

@@ -51,8 +51,7 @@ static const char *const sql[] = {
 	[ST_DEL_TENANT] = "DELETE FROM tenants WHERE id = ?",
 	[ST_PUT_COUNTERS] = "INSERT OR REPLACE INTO counters VALUES(?" GATE_COUNTERS(X) ", ?)",
 	[ST_DEL_COUNTERS] = "DELETE FROM counters WHERE subject = ?",
-	[ST_ADD_AUDIT] = "INSERT INTO audit(time, uid, actor, subject, action, detail, reason) "
-			 "VALUES(?, ?, ?, ?, ?, ?, ?)",
+	[ST_ADD_AUDIT] = "INSERT INTO audit VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)",
 };
 #undef X
 _Static_assert(sizeof(sql) / sizeof(sql[0]) == ST_MAX, "a text for each statement");

@@ -300,6 +300,22 @@ void gate_sync_budget(struct gate_sync *s, uint32_t budget, const struct gate_ra
 	__atomic_store_n(&b->nrates, n, __ATOMIC_RELEASE);
 }
 
+unsigned gate_sync_budget_decompile(const struct gate_sync *s, uint32_t budget,
+				    struct gate_rate_spec rates[GATE_MAX_RATES])
+{
+	const struct gate_budget *b = &s->m->budgets[budget];
+	unsigned n = b->nrates < GATE_MAX_RATES ? b->nrates : GATE_MAX_RATES;
+
+	for (unsigned i = 0; i < n; i++)
+		rates[i] = decompile_rate(&b->rates[i]);
+	return n;
+}
+
+uint32_t gate_sync_budgets_left(const struct gate_sync *s)
+{
+	return gate_pool_left(&s->budgets);
+}
+
 void gate_sync_budget_forget(struct gate_sync *s)
 {
 	gate_pool_clear(&s->budgets);

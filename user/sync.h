@@ -49,6 +49,10 @@ bool gate_sync_decompile(const struct gate_sync *s, uint32_t base, struct gate_o
 uint32_t gate_sync_budget_take(struct gate_sync *s, uint32_t wanted);
 void gate_sync_budget(struct gate_sync *s, uint32_t budget, const struct gate_rate_spec *rates,
 		      unsigned n);
+/** gate_sync_budget_decompile() - adoption: what a budget allows; returns how many rates */
+unsigned gate_sync_budget_decompile(const struct gate_sync *s, uint32_t budget,
+				    struct gate_rate_spec rates[GATE_MAX_RATES]);
+uint32_t gate_sync_budgets_left(const struct gate_sync *s);
 /** gate_sync_budget_forget() - all are free to be taken again; what is in force stays */
 void gate_sync_budget_forget(struct gate_sync *s);
 void gate_sync_budget_give(struct gate_sync *s, uint32_t budget);
@@ -93,6 +97,8 @@ struct gate_sync_address {
 /** gate_sync_addresses() - the VM's entries are exactly these; the lists may be reordered */
 int gate_sync_addresses(struct gate_sync *s, uint32_t slot, struct gate_sync_address *macs,
 			unsigned nmacs, struct gate_sync_address *ips, unsigned nips);
+/** gate_sync_override_sets() - how many bucket sets lie at the slot's override_base */
+uint32_t gate_sync_override_sets(const struct gate_sync *s, uint32_t slot);
 /** gate_sync_entries() - adoption: the entries of a slot; cb gets is_mac and the entry */
 void gate_sync_entries(struct gate_sync *s, uint32_t slot,
 		       void (*cb)(void *, bool is_mac, const struct gate_sync_address *),

@@ -68,7 +68,7 @@ static void give_run(struct gate_sync *s, uint32_t first, unsigned n)
 {
 	s->resting = gate_realloc(s->resting, s->nresting + 1, sizeof(*s->resting));
 	s->resting[s->nresting++] =
-		(struct resting_blocks){.first = first, .n = n, .since = gate_clock_mono_ns()};
+		(struct resting_blocks){ .first = first, .n = n, .since = gate_clock_mono_ns() };
 }
 
 static uint32_t run_of(const struct gate_sync *s, uint32_t slot)
@@ -192,7 +192,7 @@ static int put_entry(struct gate_sync *s, uint32_t slot, bool is_mac,
 {
 	struct gate_address value = {
 		.flags = a->flags,
-		.base = {a->base[0], a->base[1]},
+		.base = { a->base[0], a->base[1] },
 		.bucket = a->owner ? bucket_for(s, slot, a->owner) : 0,
 		.budget = a->budget,
 	};
@@ -246,8 +246,8 @@ static int put_list(struct gate_sync *s, uint32_t slot, bool is_mac, struct key_
 int gate_sync_addresses(struct gate_sync *s, uint32_t slot, struct gate_sync_address *macs,
 			unsigned nmacs, struct gate_sync_address *ips, unsigned nips)
 {
-	const struct gate_sync_address *const lists[2] = {macs, ips};
-	const unsigned n[2] = {nmacs, nips};
+	const struct gate_sync_address *const lists[2] = { macs, ips };
+	const unsigned n[2] = { nmacs, nips };
 	struct slot_state *st;
 	int r, r2;
 
@@ -327,7 +327,7 @@ static void adopt_entry(struct gate_sync *s, uint32_t slot, bool is_mac, const u
 	*e = (struct gate_sync_address){
 		.len = len,
 		.flags = a->flags,
-		.base = {a->base[0], a->base[1]},
+		.base = { a->base[0], a->base[1] },
 		.budget = a->budget,
 		.owner = owner_of(s, a),
 	};
@@ -337,7 +337,7 @@ static void adopt_entry(struct gate_sync *s, uint32_t slot, bool is_mac, const u
 
 void gate_sync_adopt_addresses(struct gate_sync *s)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	s->slot = gate_alloc(s->m->conf->max_vms, sizeof(struct slot_state *));
@@ -348,7 +348,7 @@ void gate_sync_adopt_addresses(struct gate_sync *s)
 
 		adopt_entry(s, key->slot, true, key->mac, 0, (const void *)entry->value);
 	}
-	it = (struct gate_table_iter){0};
+	it = (struct gate_table_iter){ 0 };
 	while ((at = gate_table_next(&s->ips.entries, &it))) {
 		const struct gate_ip_key *key = (const void *)at->key;
 		const struct mirror_entry *entry = at->value;
@@ -364,6 +364,11 @@ void gate_sync_adopt_addresses(struct gate_sync *s)
 		gate_sync_sort(st->macs.list, st->macs.n);
 		gate_sync_sort(st->ips.list, st->ips.n);
 	}
+}
+
+uint32_t gate_sync_override_sets(const struct gate_sync *s, uint32_t slot)
+{
+	return s->slot[slot] ? s->slot[slot]->nblocks * s->m->scopes : 0;
 }
 
 void gate_sync_entries(struct gate_sync *s, uint32_t slot,

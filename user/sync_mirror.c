@@ -24,7 +24,7 @@ int gate_mirror_open(struct mirror *m, int fd, uint32_t key_size, uint32_t value
 	unsigned char key[KEY_MAX], value[VALUE_MAX];
 	void *at = NULL;
 
-	*m = (struct mirror){.fd = fd, .key_size = key_size, .value_size = value_size};
+	*m = (struct mirror){ .fd = fd, .key_size = key_size, .value_size = value_size };
 	while (bpf_map_get_next_key(fd, at, key) == 0) {
 		if (bpf_map_lookup_elem(fd, key, value) == 0)
 			remember(m, key, value, false);
@@ -35,7 +35,7 @@ int gate_mirror_open(struct mirror *m, int fd, uint32_t key_size, uint32_t value
 
 void gate_mirror_close(struct mirror *m)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&m->entries, &it)))
@@ -77,7 +77,7 @@ void gate_mirror_del(struct mirror *m, const void *key)
 
 void gate_mirror_sweep(struct mirror *m)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 
 	while ((at = gate_table_next(&m->entries, &it))) {

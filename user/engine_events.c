@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What the engine tells others: notices as they happen, problems while they last. */
+#include "engine_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define PROBLEM_KEY 160
+
+/* ---- notices ---- */
+
+void gate_engine_listen(struct gate_engine *e, void (*cb)(void *, const struct gate_notice *),
+			void *arg)
+{
+	e->listener = cb;
+	e->listener_arg = arg;
+}
+
+void gate_engine_notice(struct gate_engine *e, const struct gate_notice *n)
+{
+	if (e->listener)
+		e->listener(e->listener_arg, n);
+}
+
+void gate_engine_tell(struct gate_engine *e, enum gate_notice_kind kind,
+		      const struct gate_subject *s, const struct gate_event *ev, const char *fmt,
+		      ...)
+{
+	struct gate_notice n = { .kind = kind, .event = ev };
+	va_list ap;
+
+	if (!e->listener)
+		return;
+	n.time_ms = gate_clock_unix_ns() / 1000000;
+	if (ev) /* when it happened, not when it was read */
+		n.time_ms -= (int64_t)(gate_clock_mono_ns() - ev->time) / 1000000;
+	if (s)
+		gate_format_subject(s, n.subject, sizeof(n.subject));
+	va_start(ap, fmt);
+	vsnprintf(n.text, sizeof(n.text), fmt, ap);
+	va_end(ap);
+	e->listener(e->listener_arg, &n);
+}
+
+/* ---- problems ---- */
+
+static size_t problem_key(const char *code, const char *key, char out[PROBLEM_KEY])
+{
+	int n = snprintf(out, PROBLEM_KEY, "%s%c%s", code, '\0', key);
+
+	return n < PROBLEM_KEY ? (size_t)n : PROBLEM_KEY - 1;
+}
+
+void gate_engine_problem_set(struct gate_engine *e, const char *code, const char *key,
+			     const char *fmt, ...)
+{
+	char id[PROBLEM_KEY], message[sizeof(((struct gate_problem *)0)->message)];
+	size_t len = problem_key(code, key, id);
+	struct gate_problem *p = gate_table_get(&e->problems, id, len);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	if (p && strcmp(p->message, message) == 0)
+		return;
+	if (!p) {
+		p = gate_alloc(1, sizeof(*p));
+		gate_table_put(&e->problems, id, len, p);
+	}
+	snprintf(p->code, sizeof(p->code), "%s", code);
+	memcpy(p->message, message, sizeof(p->message));
+	log_warning("%s", message);
+	gate_engine_tell(e, GATE_N_PROBLEM, NULL, NULL, "%s", message);
+}
+
+void gate_engine_problem_clear(struct gate_engine *e, const char *code, const char *key)
+{
+	char id[PROBLEM_KEY];
+
+	free(gate_table_del(&e->problems, id, problem_key(code, key, id)));
+}
+
+void gate_engine_problems(struct gate_engine *e, void (*cb)(void *, const struct gate_problem *),
+			  void *arg)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while ((at = gate_table_next(&e->problems, &it)))
+		cb(arg, at->value);
+}
+
+void gate_engine_problems_close(struct gate_engine *e)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while ((at = gate_table_next(&e->problems, &it)))
+		free(at->value);
+	gate_table_clear(&e->problems);
+}
+
+/* ---- the ring ---- */
+
+static const char *address(const uint8_t addr[16], char *buf, size_t size)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct gate_prefix p = { .len = 128, .v4 = memcmp(addr, mapped, 12) == 0 };
+
+	memcpy(p.addr, addr, 16);
+	return gate_format_prefix(&p, buf, size);
+}
+
+static void tell_refusal(struct gate_engine *e, const struct gate_subject *s,
+			 const struct gate_event *ev)
+{
+	bool would = ev->type == GATE_E_WOULD_REFUSE, v6 = ev->family == 6;
+	char src[64], dst[64];
+
+	gate_engine_tell(e, would ? GATE_N_WOULD_REFUSE : GATE_N_REFUSED, s, ev,
+			 "%s %s%s%s:%u to %s%s%s:%u: %s", would ? "would refuse" : "refused",
+			 v6 ? "[" : "", address(ev->src, src, sizeof(src)), v6 ? "]" : "",
+			 ev->sport, v6 ? "[" : "", address(ev->dst, dst, sizeof(dst)),
+			 v6 ? "]" : "", ev->dport,
+			 ev->reason < GATE_R_MAX ? gate_reason_name(ev->reason) : "?");
+}
+
+/* Another guest on an unregistered port: it inherits nothing that opens (Identity 1). */
+static void change_identity(struct gate_engine *e, struct vm *vm, const struct gate_subject *s,
+			    const struct gate_event *ev)
+{
+	const struct rec *rec = gate_engine_rec(e, s);
+	struct gate_own own;
+	bool dropped = false;
+	char mac[20];
+
+	if (rec) {
+		gate_own_copy(&own, &rec->own);
+		dropped = gate_engine_drop_laxer(e, &own);
+		if (dropped) {
+			struct audit_note note;
+
+			gate_engine_install(e, &own);
+			gate_engine_audit_plain(&note, &gate_engine_self, s, "identity",
+						"another MAC on the port: what was laxer than the "
+						"default is dropped");
+			gate_engine_save_closed(e, &own, &note, NULL);
+			gate_engine_audit_clear(&note);
+		}
+		gate_own_clear(&own);
+	}
+	__atomic_store_n(&e->m->vms[vm->slot].first_mac, 0, __ATOMIC_RELEASE);
+	gate_engine_tell(e, GATE_N_IDENTITY, s, ev, "another MAC on port %s: %s%s", vm->spec.name,
+			 gate_format_mac(ev->mac, mac, sizeof(mac)),
+			 dropped ? "; its own policy was laxer than the default and is dropped"
+				 : "");
+}
+
+void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
+{
+	struct vm *vm = ev->slot < e->m->conf->max_vms ? e->by_slot[ev->slot] : NULL;
+	struct gate_subject s;
+	char mac[20], src[64];
+
+	gate_engine_slot_subject(e, vm ? ev->slot : GATE_SLOT_UNKNOWN, &s);
+	switch (ev->type) {
+	case GATE_E_REFUSED:
+	case GATE_E_WOULD_REFUSE:
+		tell_refusal(e, &s, ev);
+		break;
+	case GATE_E_NEW_MAC:
+		if (vm && !vm->spec.registered)
+			change_identity(e, vm, &s, ev);
+		break;
+	case GATE_E_NEW_SOURCE:
+		gate_engine_tell(e, GATE_N_IDENTITY, &s, ev, "a source not seen before: %s, %s",
+				 gate_format_mac(ev->mac, mac, sizeof(mac)),
+				 address(ev->src, src, sizeof(src)));
+		break;
+	default:
+		log_debug("an event of unknown type %u", ev->type);
+	}
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The whole policy at once: export and apply. A set is checked as a whole (what
+ * it registers against itself, since it replaces what is there), compared with
+ * the model, written in one transaction, then put in force.
+ */
+#include "engine_set.h"
+
+#include <stdio.h>
+
+void gate_set_item_clear(struct gate_set_item *it)
+{
+	gate_vm_spec_clear(&it->vm);
+	gate_own_clear(&it->own);
+}
+
+/* ---- export ---- */
+
+static int compare_vms(const void *a, const void *b)
+{
+	const struct vm *const *x = a, *const *y = b;
+
+	return strcmp((*x)->spec.name, (*y)->spec.name);
+}
+
+static int compare_recs(const void *a, const void *b)
+{
+	const struct rec *const *x = a, *const *y = b;
+
+	return gate_subject_compare(&(*x)->own.subject, &(*y)->own.subject);
+}
+
+static void **values_of(const struct gate_table *t, int (*compare)(const void *, const void *))
+{
+	void **list = gate_alloc(t->count, sizeof(void *));
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	size_t n = 0;
+
+	while ((at = gate_table_next(t, &it)))
+		list[n++] = at->value;
+	if (n > 1)
+		qsort(list, n, sizeof(void *), compare);
+	return list;
+}
+
+int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gate_set_item *),
+		       void *arg)
+{
+	void **vms = values_of(&e->vms, compare_vms), **recs = values_of(&e->recs, compare_recs);
+	struct gate_set_item item;
+	int r = 0;
+
+	for (size_t i = 0; i < e->vms.count && !r; i++) {
+		memset(&item, 0, sizeof(item));
+		item.is_vm = true;
+		item.vm = ((struct vm *)vms[i])->spec;
+		r = cb(arg, &item);
+	}
+	memset(&item, 0, sizeof(item));
+	for (size_t i = 0; i < e->recs.count && !r; i++) {
+		item.own = ((struct rec *)recs[i])->own;
+		r = cb(arg, &item);
+	}
+	free(vms);
+	free(recs);
+	return r;
+}
+
+/* ---- what differs ---- */
+
+static void add_change(struct set_plan *p, char op, const struct gate_subject *s,
+		       const struct gate_set_item *item)
+{
+	if (!(p->nchanges & (p->nchanges - 1)))
+		p->changes = gate_realloc(p->changes, p->nchanges ? 2 * p->nchanges : 1,
+					  sizeof(*p->changes));
+	p->changes[p->nchanges++] = (struct set_change){ .op = op, .subject = *s, .item = item };
+}
+
+static void plan_vms(struct set_plan *p)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	struct gate_subject s = { .kind = GATE_S_VM };
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct gate_vm_spec *spec = &p->items[i].vm;
+		const struct vm *vm;
+
+		if (!p->items[i].is_vm)
+			continue;
+		copy_name(s.name, spec->name);
+		vm = gate_engine_vm_find(p->e, &s);
+		if (!vm)
+			add_change(p, '+', &s, &p->items[i]);
+		else if (!gate_engine_set_vm_equal(&vm->spec, spec))
+			add_change(p, '~', &s, &p->items[i]);
+	}
+	while ((at = gate_table_next(&p->e->vms, &it))) {
+		const struct vm *vm = at->value;
+
+		if (gate_table_get(&p->vms, vm->spec.name, strlen(vm->spec.name)))
+			continue;
+		copy_name(s.name, vm->spec.name);
+		add_change(p, '-', &s, NULL);
+	}
+}
+
+static void plan_owns(struct set_plan *p)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	unsigned char key[GATE_SUBJECT_KEY];
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct gate_own *own = &p->items[i].own;
+		const struct rec *rec;
+
+		if (p->items[i].is_vm || !gate_engine_set_lives(p, own))
+			continue;
+		rec = gate_engine_rec(p->e, &own->subject);
+		if (!rec)
+			add_change(p, '+', &own->subject, &p->items[i]);
+		else if (!gate_own_equal(&rec->own, own))
+			add_change(p, '~', &own->subject, &p->items[i]);
+	}
+	while ((at = gate_table_next(&p->e->recs, &it))) {
+		const struct gate_own *own = &((struct rec *)at->value)->own;
+		const struct gate_set_item *item =
+			gate_table_get(&p->owns, key, gate_subject_key(&own->subject, key));
+
+		if (!item || !gate_engine_set_lives(p, &item->own))
+			add_change(p, '-', &own->subject, NULL);
+	}
+}
+
+/* ---- durable ---- */
+
+static bool is_vm_change(const struct set_plan *p, size_t i)
+{
+	return i < p->nvm_changes;
+}
+
+/* As it will stand: who and when are filled in where the file does not say. */
+static void finish_own(const struct set_plan *p, const struct gate_own *in, struct gate_own *out)
+{
+	gate_own_copy(out, in);
+	gate_own_drop_expired(out, p->now);
+	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
+		if (out->scope[i].state == GATE_INHERIT)
+			continue;
+		if (!out->scope[i].since)
+			out->scope[i].since = p->now;
+		if (!out->scope[i].by[0])
+			snprintf(out->scope[i].by, sizeof(out->scope[i].by), "%s", p->who->name);
+	}
+	if (!out->quarantine.on)
+		return;
+	if (!out->quarantine.since)
+		out->quarantine.since = p->now;
+	if (!out->quarantine.by[0])
+		snprintf(out->quarantine.by, sizeof(out->quarantine.by), "%s", p->who->name);
+}
+
+static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
+{
+	const struct set_change *ch = &p->changes[i];
+	struct gate_store *st = p->e->store;
+	char text[GATE_SUBJECT_LEN + 4];
+	struct gate_own own;
+	int r;
+
+	if (is_vm_change(p, i) && ch->item)
+		return gate_engine_save_vm(p->e, &ch->item->vm, err);
+	if (is_vm_change(p, i)) {
+		r = gate_store_del_vm(st, ch->subject.name, err);
+		return r ? r
+			 : gate_store_del_counters(
+				   st, gate_format_subject(&ch->subject, text, sizeof(text)), err);
+	}
+	if (!ch->item)
+		return gate_store_del_own(st, &ch->subject, err);
+	finish_own(p, &ch->item->own, &own);
+	r = gate_engine_save_own(p->e, &own, err);
+	gate_own_clear(&own);
+	return r;
+}
+
+static int save_audit(struct set_plan *p, size_t i, struct gate_error *err)
+{
+	static const char *const ops[] = { "{\"op\":\"add\"}", "{\"op\":\"change\"}",
+					   "{\"op\":\"remove\"}" };
+	const struct set_change *ch = &p->changes[i];
+	struct audit_note note;
+
+	gate_engine_audit_plain(&note, p->who, &ch->subject,
+				is_vm_change(p, i) ? "apply vm" : "apply", "");
+	note.row.detail = ops[ch->op == '+' ? 0 : ch->op == '~' ? 1 : 2];
+	return gate_engine_save_audit(p->e, &note, err);
+}
+
+static int save_plan(struct set_plan *p, struct gate_error *err)
+{
+	int r = gate_engine_save_begin(p->e, err);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < p->nchanges && !r; i++) {
+		r = save_change(p, i, err);
+		if (!r)
+			r = save_audit(p, i, err);
+	}
+	return gate_engine_save_end(p->e, r, err);
+}
+
+/* ---- in force ---- */
+
+/* Tenants' numbers are part of what is saved; made before, released if nothing comes of it. */
+static void make_tenants(struct set_plan *p)
+{
+	for (size_t i = 0; i < p->nchanges; i++) {
+		const struct set_change *ch = &p->changes[i];
+
+		if (is_vm_change(p, i) && ch->item && ch->item->vm.tenant[0])
+			gate_engine_tenant_make(p->e, ch->item->vm.tenant, 0);
+		else if (!is_vm_change(p, i) && ch->item && ch->subject.kind == GATE_S_TENANT)
+			gate_engine_tenant_make(p->e, ch->subject.name, 0);
+	}
+}
+
+static void release_tenants(struct set_plan *p)
+{
+	for (size_t i = 0; i < p->nchanges; i++) {
+		const struct set_change *ch = &p->changes[i];
+
+		if (is_vm_change(p, i) && ch->item && ch->item->vm.tenant[0])
+			gate_engine_tenant_release(p->e,
+						   gate_engine_tenant(p->e, ch->item->vm.tenant));
+		else if (ch->subject.kind == GATE_S_TENANT)
+			gate_engine_tenant_release(p->e,
+						   gate_engine_tenant(p->e, ch->subject.name));
+	}
+}
+
+static void put_own(struct set_plan *p, const struct set_change *ch)
+{
+	struct gate_own own;
+
+	if (ch->item)
+		finish_own(p, &ch->item->own, &own);
+	else
+		gate_own_init(&own, &ch->subject);
+	gate_engine_install(p->e, &own);
+	gate_own_clear(&own);
+}
+
+/*
+ * What goes, goes first, so that numbers and slots are free; then registrations,
+ * so that addresses are there when their policies come.
+ */
+static void put_in_force(struct set_plan *p)
+{
+	for (size_t i = p->nvm_changes; i < p->nchanges; i++)
+		if (!p->changes[i].item)
+			put_own(p, &p->changes[i]);
+	for (size_t i = 0; i < p->nvm_changes; i++)
+		if (!p->changes[i].item)
+			gate_engine_vm_remove(p->e,
+					      gate_engine_vm_find(p->e, &p->changes[i].subject));
+	for (size_t i = 0; i < p->nvm_changes; i++) {
+		struct gate_vm_spec spec;
+
+		if (!p->changes[i].item)
+			continue;
+		spec = p->changes[i].item->vm;
+		spec.registered = true;
+		gate_engine_vm_register(p->e, &spec);
+	}
+	/* One VM may have taken over what another gave up: set once more, in the end. */
+	for (size_t i = 0; i < p->nvm_changes; i++) {
+		struct vm *vm = p->changes[i].item
+					? gate_engine_vm_find(p->e, &p->changes[i].subject)
+					: NULL;
+
+		if (vm)
+			gate_engine_vm_sync(p->e, vm);
+	}
+	for (size_t i = p->nvm_changes; i < p->nchanges; i++)
+		if (p->changes[i].item)
+			put_own(p, &p->changes[i]);
+	gate_sync_revision(p->e->sync);
+}
+
+static void tell_diff(const struct set_plan *p, void (*diff)(void *, const char *), void *arg)
+{
+	for (size_t i = 0; diff && i < p->nchanges; i++) {
+		char line[GATE_SUBJECT_LEN + 8];
+
+		line[0] = p->changes[i].op;
+		line[1] = ' ';
+		gate_format_subject(&p->changes[i].subject, line + 2, sizeof(line) - 2);
+		diff(arg, line);
+	}
+}
+
+static int carry_out(struct set_plan *p, struct gate_error *err)
+{
+	struct gate_error why;
+
+	if (!p->nchanges)
+		return 0;
+	make_tenants(p);
+	if (save_plan(p, &why)) {
+		release_tenants(p);
+		return gate_error_set(err, GATE_ERR_FAILED,
+				      "nothing is changed, it could not be saved: %.400s",
+				      why.message);
+	}
+	put_in_force(p);
+	gate_engine_tell(p->e, GATE_N_POLICY, NULL, NULL, "%s: applied a policy set, %zu changes",
+			 p->who->name, p->nchanges);
+	return 0;
+}
+
+int gate_engine_apply_set(struct gate_engine *e, const struct gate_actor *who,
+			  const struct gate_set_item *items, size_t n, bool dry_run,
+			  void (*diff)(void *, const char *line), void *arg, struct gate_error *err)
+{
+	struct set_plan p = { .e = e, .who = who, .items = items, .n = n, .now = engine_now_s() };
+	int r = gate_engine_set_check(&p, err);
+
+	if (!r) {
+		plan_vms(&p);
+		p.nvm_changes = p.nchanges;
+		plan_owns(&p);
+		if (!dry_run)
+			r = carry_out(&p, err);
+	}
+	if (!r)
+		tell_diff(&p, diff, arg);
+	gate_engine_set_clear(&p);
+	return r;
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The engine and its store. While the store is not usable the kernel keeps what
+ * it has; changes that close are taken nevertheless and written when the store is
+ * back, changes that open are refused.
+ */
+#include "engine_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static void broken(struct gate_engine *e, const struct gate_error *why)
+{
+	gate_store_close(e->store);
+	e->store = NULL;
+	gate_engine_problem_set(e, "store", "", "%s", why->message);
+}
+
+static int not_usable(const struct gate_engine *e, struct gate_error *err)
+{
+	const struct gate_problem *p = gate_table_get(&e->problems, "store\0", 6);
+
+	return gate_error_set(err, GATE_ERR_FAILED, "%s", p ? p->message : "store: not usable");
+}
+
+/* A deleted or replaced file would take writes that nobody finds again. */
+static int check_intact(struct gate_engine *e, struct gate_error *err)
+{
+	if (!e->store)
+		return not_usable(e, err);
+	if (gate_store_intact(e->store))
+		return 0;
+	e->unsaved = true;
+	gate_error_set(err, GATE_ERR_FAILED, "store %.200s: the file is gone", e->c->store_path);
+	broken(e, err);
+	e->healed_s = 0;
+	return -EIO;
+}
+
+int gate_engine_save_begin(struct gate_engine *e, struct gate_error *err)
+{
+	struct gate_error own, *to = err ? err : &own;
+	int r = check_intact(e, to);
+
+	if (r && !e->store && e->unsaved) {
+		gate_engine_store_tick(e, engine_now_s());
+		r = e->store ? 0 : r;
+	}
+	if (r)
+		return r;
+	r = gate_store_begin(e->store, to);
+	if (r)
+		broken(e, to);
+	return r;
+}
+
+int gate_engine_save_end(struct gate_engine *e, int r, struct gate_error *err)
+{
+	struct gate_error own, *to = err ? err : &own;
+
+	if (!e->store)
+		return not_usable(e, to);
+	if (r && !err)
+		gate_error_set(to, GATE_ERR_FAILED, "store %.200s: a write failed",
+			       e->c->store_path);
+	if (!r)
+		r = gate_store_commit(e->store, to);
+	if (!r)
+		return 0;
+	gate_store_rollback(e->store);
+	broken(e, to);
+	return r;
+}
+
+static int save_tenant(struct gate_engine *e, const char *name, struct gate_error *err)
+{
+	const struct tenant *t = name[0] ? gate_engine_tenant(e, name) : NULL;
+
+	return t ? gate_store_put_tenant(e->store, t->id, t->name, err) : 0;
+}
+
+int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err)
+{
+	const struct rec *rec = gate_engine_rec(e, &own->subject);
+	int r = 0;
+
+	if (own->subject.kind == GATE_S_TENANT)
+		r = save_tenant(e, own->subject.name, err);
+	if (r)
+		return r;
+	return gate_store_put_own(e->store, own, rec ? rec->first_mac : 0, e->m->conf->ports,
+				  e->m->conf->nports, err);
+}
+
+int gate_engine_save_vm(struct gate_engine *e, const struct gate_vm_spec *spec,
+			struct gate_error *err)
+{
+	int r = save_tenant(e, spec->tenant, err);
+
+	return r ? r : gate_store_put_vm(e->store, spec, err);
+}
+
+/* ---- later ---- */
+
+void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row)
+{
+	struct gate_audit_row *kept;
+
+	e->unsaved = true;
+	if (e->nunsaved_audit >= UNSAVED_AUDIT_MAX)
+		return;
+	e->unsaved_audit =
+		gate_realloc(e->unsaved_audit, e->nunsaved_audit + 1, sizeof(*e->unsaved_audit));
+	kept = &e->unsaved_audit[e->nunsaved_audit++];
+	*kept = *row;
+	kept->actor = gate_strdup(row->actor);
+	kept->subject = gate_strdup(row->subject);
+	kept->action = gate_strdup(row->action);
+	kept->detail = gate_strdup(row->detail);
+	kept->reason = gate_strdup(row->reason);
+}
+
+static void forget_unsaved(struct gate_engine *e)
+{
+	for (unsigned i = 0; i < e->nunsaved_audit; i++) {
+		struct gate_audit_row *row = &e->unsaved_audit[i];
+
+		free((char *)row->actor);
+		free((char *)row->subject);
+		free((char *)row->action);
+		free((char *)row->detail);
+		free((char *)row->reason);
+	}
+	free(e->unsaved_audit);
+	e->unsaved_audit = NULL;
+	e->nunsaved_audit = 0;
+	e->unsaved = false;
+}
+
+/* ---- counters ---- */
+
+static uint64_t sum_of(const struct gate_counters *c)
+{
+	uint64_t sum = c->last_reply;
+
+#define X(name) sum += c->name;
+	GATE_COUNTERS(X)
+#undef X
+	return sum;
+}
+
+static int save_slot(struct gate_engine *e, uint32_t slot, const char *subject, uint64_t *saved)
+{
+	struct gate_counters now = e->m->counters[slot];
+	uint64_t sum = sum_of(&now);
+	int r;
+
+	if (sum == *saved)
+		return 0;
+	r = gate_store_put_counters(e->store, subject, &now, NULL);
+	if (!r)
+		*saved = sum;
+	return r;
+}
+
+/* Whose policy waits for a MAC must know that MAC after a reboot, too. */
+static int save_first_mac(struct gate_engine *e, struct vm *vm)
+{
+	struct gate_subject s;
+	struct rec *rec;
+
+	if (vm->spec.registered)
+		return 0;
+	gate_engine_vm_subject(vm, &s);
+	rec = gate_engine_rec(e, &s);
+	if (!rec || rec->first_mac == e->m->vms[vm->slot].first_mac)
+		return 0;
+	rec->first_mac = e->m->vms[vm->slot].first_mac;
+	return gate_engine_save_own(e, &rec->own, NULL);
+}
+
+static int save_all_counters(struct gate_engine *e)
+{
+	char text[GATE_SUBJECT_LEN + 4];
+	int r = gate_store_put_counters(e->store, "", &e->gone, NULL);
+
+	if (!r)
+		r = save_slot(e, GATE_SLOT_UNKNOWN, "unknown", &e->unknown_saved);
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms && !r; slot++) {
+		struct vm *vm = e->by_slot[slot];
+		struct gate_subject s;
+
+		if (!vm)
+			continue;
+		gate_engine_vm_subject(vm, &s);
+		r = save_slot(e, slot, gate_format_subject(&s, text, sizeof(text)), &vm->saved);
+		if (!r)
+			r = save_first_mac(e, vm);
+	}
+	return r;
+}
+
+void gate_engine_save_counters(struct gate_engine *e)
+{
+	if (gate_engine_save_begin(e, NULL) == 0)
+		gate_engine_save_end(e, save_all_counters(e), NULL);
+}
+
+void gate_engine_save_gone(struct gate_engine *e)
+{
+	int r;
+
+	if (gate_engine_save_begin(e, NULL))
+		return;
+	r = gate_store_put_counters(e->store, "", &e->gone, NULL);
+	gate_engine_save_end(e, r, NULL);
+}
+
+/* ---- healing ---- */
+
+static int write_all(struct gate_engine *e, struct gate_error *err)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	int r = gate_store_wipe(e->store, err);
+
+	while (!r && (at = gate_table_next(&e->vms, &it)))
+		r = gate_engine_save_vm(e, &((struct vm *)at->value)->spec, err);
+	it = (struct gate_table_iter){ 0 };
+	while (!r && (at = gate_table_next(&e->recs, &it)))
+		r = gate_engine_save_own(e, &((struct rec *)at->value)->own, err);
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
+		if (e->by_slot[slot])
+			e->by_slot[slot]->saved = 0;
+	if (!r)
+		r = save_all_counters(e);
+	for (unsigned i = 0; i < e->nunsaved_audit && !r; i++)
+		r = gate_store_add_audit(e->store, &e->unsaved_audit[i], err);
+	return r;
+}
+
+/* One write that matters to nobody: is the disk writable again? */
+static int write_trial(struct gate_engine *e, struct gate_error *err)
+{
+	return gate_store_put_counters(e->store, "", &e->gone, err);
+}
+
+/* Records that were changed while there was no store: they stand above what it says. */
+static struct gate_own *keep_changed(struct gate_engine *e, unsigned *n)
+{
+	struct gate_own *list = NULL;
+
+	*n = 0;
+	for (unsigned i = 0; i < e->nunsaved_audit; i++) {
+		struct gate_subject s;
+		const struct rec *rec;
+
+		if (gate_parse_subject(e->unsaved_audit[i].subject, &s))
+			continue;
+		rec = gate_engine_rec(e, &s);
+		if (!rec)
+			continue;
+		list = gate_realloc(list, *n + 1, sizeof(*list));
+		gate_own_copy(&list[(*n)++], &rec->own);
+	}
+	return list;
+}
+
+/* The store that could not be read at the start can be read now. */
+static int load_late(struct gate_engine *e, struct gate_error *err)
+{
+	unsigned n;
+	struct gate_own *changed = keep_changed(e, &n);
+	int r;
+
+	gate_engine_model_clear(e);
+	r = gate_engine_load(e, err);
+	for (unsigned i = 0; i < n; i++) {
+		if (!r)
+			gate_engine_rec_put(e, &changed[i]);
+		gate_own_clear(&changed[i]);
+	}
+	free(changed);
+	if (r) {
+		gate_engine_model_clear(e);
+		gate_engine_recover(e);
+	}
+	gate_engine_sync_all(e);
+	return r;
+}
+
+static void heal(struct gate_engine *e)
+{
+	struct gate_error err;
+	bool was_open = e->store;
+	int r = 0;
+
+	if (!e->store)
+		r = gate_store_open(&e->store, e->c->store_path, &err);
+	if (!r && !e->authoritative && !gate_store_fresh(e->store))
+		r = load_late(e, &err);
+	else if (!r && !was_open && gate_store_fresh(e->store))
+		e->unsaved = true;
+	if (!r)
+		r = gate_store_begin(e->store, &err);
+	if (!r) {
+		e->authoritative = true;
+		err.message[0] = '\0';
+		r = e->unsaved ? write_all(e, &err) : write_trial(e, &err);
+		if (!r)
+			r = gate_store_commit(e->store, &err);
+		if (r)
+			gate_store_rollback(e->store);
+	}
+	if (r) {
+		broken(e, &err);
+		return;
+	}
+	forget_unsaved(e);
+	gate_engine_problem_clear(e, "store", "");
+	log_info("store %s is usable again", e->c->store_path);
+}
+
+void gate_engine_store_tick(struct gate_engine *e, int64_t now)
+{
+	struct gate_error err;
+
+	if (now - e->healed_s < HEAL_S && now >= e->healed_s)
+		return;
+	e->healed_s = now;
+	if (e->store && !e->unsaved)
+		check_intact(e, &err);
+	if (!e->store || e->unsaved)
+		heal(e);
+	e->healed_s = now;
+}
+
+void gate_engine_store_open(struct gate_engine *e)
+{
+	struct gate_error err;
+	int r = gate_store_open(&e->store, e->c->store_path, &err);
+
+	e->healed_s = engine_now_s();
+	if (!r && gate_store_fresh(e->store) && e->m->conf->revision) {
+		/* The file was lost, the kernel remembers. */
+		gate_engine_recover(e);
+		e->authoritative = e->unsaved = true;
+		e->healed_s = 0;
+		return;
+	}
+	if (!r)
+		r = gate_engine_load(e, &err);
+	if (!r) {
+		e->authoritative = true;
+		return;
+	}
+	broken(e, &err);
+	log_error("%s; the last policy stays in the kernel", err.message);
+	gate_engine_model_clear(e);
+	gate_engine_recover(e);
+}
+
+void gate_engine_store_close(struct gate_engine *e)
+{
+	forget_unsaved(e);
+	gate_store_close(e->store);
+	e->store = NULL;
+}
