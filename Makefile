@@ -37,7 +37,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/te
 BPFTEST  := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(B)/tools/bench/%,$(wildcard tools/bench/*.c))
 TESTLIB  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
-SKEL     := $(B)/gate25.skel.h
+SKEL     := $(B)/gate25.skel.h $(B)/early.skel.h
 LIB      := $(B)/libgate25.a
 LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
@@ -133,3 +133,29 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- fuzz: the readers, the reply reader and the words, on the host. SECONDS for each;
+# what `make fuzz` finds is left in $(B)/fuzz/NAME.found and fails. `make fuzz-corpus` merges
+# what the fuzzers kept into the committed corpus, only what adds to it.
+SECONDS    ?= 20
+FUZZERS    := readers replies parse
+FUZZ_MAX   := 2100
+FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SRC_readers := tests/fuzz/params.c
+FUZZ_SRC_parse   := user/parse.c user/parse_addr.c
+.PHONY: fuzz fuzz-seeds fuzz-corpus
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.[ch] bpf/*.h include/gate25/*.h user/parse*)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) $(WARN) -D_GNU_SOURCE -Iinclude -Iuser $< $(FUZZ_SRC_$*) -o $@
+$(B)/fuzz/seeds: tests/fuzz/seeds.c tests/lib/frames.c tests/lib/tricks.h tests/fuzz/input.h
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(WARN) -D_GNU_SOURCE -Iinclude tests/fuzz/seeds.c tests/lib/frames.c -o $@
+fuzz-seeds: $(B)/fuzz/seeds
+	$(Q)$(B)/fuzz/seeds $(B)/fuzz/corpus
+fuzz: fuzz-seeds $(FUZZERS:%=$(B)/fuzz/fuzz_%)
+	@tests/fuzz/run $(B)/fuzz $(SECONDS) $(FUZZ_MAX) $(FUZZERS)
+fuzz-corpus: fuzz-seeds $(FUZZERS:%=$(B)/fuzz/fuzz_%)
+	@for f in $(FUZZERS); do mkdir -p tests/fuzz/corpus/$$f; \
+		$(B)/fuzz/fuzz_$$f -merge=1 -max_len=$(FUZZ_MAX) tests/fuzz/corpus/$$f $(B)/fuzz/corpus/$$f; done

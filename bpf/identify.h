@@ -26,7 +26,7 @@ struct who {
 	__u8 stranger; /* another MAC than the unregistered port's first */
 	__u8 routed;   /* the frame's MAC is a router's, not the VM's */
 	__u8 dry;      /* a dry run: nothing is spent, counted or learned */
-	__u8 pad;
+	__u8 early;    /* asked at XDP: from_vm will tell what is to be told */
 };
 
 struct address {
@@ -115,7 +115,7 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
 	if (!first || first == mac)
 		return;
 	w->stranger = 1;
-	if (!w->dry)
+	if (!w->dry && !w->early)
 		tell(w->slot, w->ifindex, f, TELL(GATE_E_NEW_MAC, GATE_R_NOT_GATED), now);
 }
 
