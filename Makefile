@@ -44,7 +44,7 @@ CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) 2>/dev/null)
 
 .PHONY: all clean check unit bpf-tests net deps format format-check lint lint-warnings \
-        lint-static lint-scripts demo install bench tests
+        lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25
 
 # ---- packet programs: .bpf.c -> .bpf.o -> .skel.h

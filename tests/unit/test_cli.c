@@ -258,6 +258,38 @@ static void help_for_all(void **state)
 	assert_int_equal(cli_run("--version"), 0);
 }
 
+/* "--dry-run" as man pages write it: "\-\-dry\-run". */
+static void as_roff(const char *word, char *out)
+{
+	for (; *word; word++) {
+		if (*word == '-')
+			*out++ = '\\';
+		*out++ = *word;
+	}
+	*out = '\0';
+}
+
+/* gate25(1) knows each command and each option. */
+static void man_page_is_complete(void **state)
+{
+	char *page = cli_run_slurp("tools/man/gate25.1"), name[64], roff[128];
+
+	if (!*page)
+		skip(); /* not run from the top of the tree */
+	for (const struct cli_command *cmd = cli_commands; cmd->name; cmd++) {
+		print_message("%s\n", cmd->name);
+		if (cmd->summary)
+			assert_non_null(strstr(page, cmd->name));
+	}
+	for (int o = 0; o < OPT_MAX; o++) {
+		snprintf(name, sizeof(name), "--%s", cli_options[o].name);
+		print_message("%s\n", name);
+		as_roff(name, roff);
+		assert_non_null(strstr(page, roff));
+	}
+	free(page);
+}
+
 static void completion(void **state)
 {
 	static const struct {
@@ -301,8 +333,11 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(usage_errors), cmocka_unit_test(long_reasons),
-		cmocka_unit_test(requests),	cmocka_unit_test(help_for_all),
+		cmocka_unit_test(usage_errors),
+		cmocka_unit_test(long_reasons),
+		cmocka_unit_test(requests),
+		cmocka_unit_test(help_for_all),
+		cmocka_unit_test(man_page_is_complete),
 		cmocka_unit_test(completion),
 	};
 

@@ -348,6 +348,60 @@ static void long_lists(void **state)
 	gate_config_free(c);
 }
 
+static char *slurp(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = NULL;
+	size_t room = 0;
+
+	if (f && getdelim(&text, &room, '\0', f) < 0)
+		fail_msg("cannot read %s", path);
+	if (f)
+		fclose(f);
+	return text;
+}
+
+/* The shipped file and gate25.conf(5) know each key; what is shown are the defaults. */
+static void shipped_file_and_man_page(void **state)
+{
+	char *shipped = slurp("tools/conf/gate25.conf"), *page = slurp("tools/man/gate25.conf.5");
+	const struct gate_config_option *o;
+	struct gate_config *c;
+	char text[64];
+
+	if (!shipped || !page)
+		skip(); /* not run from the top of the tree */
+	for (unsigned i = 0; (o = gate_config_option(i)); i++) {
+		print_message("[%s] %s\n", o->section, o->key);
+		snprintf(text, sizeof(text), "\n[%s]\n", o->section);
+		assert_non_null(strstr(shipped, text));
+		snprintf(text, sizeof(text), "\n;%s =", o->key);
+		assert_non_null(strstr(shipped, text));
+		snprintf(text, sizeof(text), "\n.SH [%s]\n", o->section);
+		assert_non_null(strstr(page, text));
+		snprintf(text, sizeof(text), "\n.BR %s \" =", o->key);
+		assert_non_null(strstr(page, text));
+	}
+	c = load(shipped);
+	assert_defaults(c);
+	gate_config_free(c);
+	/* the defaults written out are the defaults; the examples beneath them go */
+	for (char *p = shipped; (p = strstr(p, "\n;"));) {
+		p[1] = ' ';
+		for (char *q = strchr(p + 2, '\n'); q && q[1] == ';'; q = strchr(q + 2, '\n')) {
+			size_t key = strcspn(p + 2, " =");
+
+			if (strncmp(p + 2, q + 2, key + 1) == 0)
+				q[1] = '#';
+		}
+	}
+	c = load(shipped);
+	assert_defaults(c);
+	gate_config_free(c);
+	free(shipped);
+	free(page);
+}
+
 static int set_up(void **state)
 {
 	if (!mkdtemp(dir))
@@ -373,6 +427,7 @@ int main(void)
 		cmocka_unit_test(later_files_win),
 		cmocka_unit_test(hostile_files),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(shipped_file_and_man_page),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
