@@ -73,7 +73,7 @@ static __always_inline bool event_allowed(struct gate_vm *vm, __u64 now)
 /* A record for user space, rationed by VM so that no flood fills the ring. */
 #define TELL(type, reason) ((type) | (reason) << 8)
 
-__noinline int tell(__u32 slot, __u32 ifindex, const struct frame *f, __u32 type_reason, __u64 now)
+PROVEN_ONCE int tell(__u32 slot, __u32 ifindex, const struct frame *f, __u32 type_reason, __u64 now)
 {
 	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &slot);
 	struct gate_event *ev;

@@ -70,7 +70,7 @@ static __always_inline int purse_take(struct tats *t, const struct rates *r, __u
 	return PURSE_OPEN;
 }
 
-__noinline int purse_take_one(__u64 *tat, const struct gate_rate *r, __u64 now)
+PROVEN_ONCE int purse_take_one(__u64 *tat, const struct gate_rate *r, __u64 now)
 {
 	return !tat || !r || limit_take(tat, r, now);
 }
@@ -87,7 +87,7 @@ static __always_inline int purse_do(enum purse_deed deed, struct tats *t, const 
 	return purse_give_back(t, r, n);
 }
 
-__noinline int node_purse(__u32 index, __u32 bucket, __u32 deed, __u64 now)
+PROVEN_ONCE int node_purse(__u32 index, __u32 bucket, __u32 deed, __u64 now)
 {
 	const struct gate_node *node = bpf_map_lookup_elem(&nodes, &index);
 	struct gate_bucket_set *b = bpf_map_lookup_elem(&buckets, &bucket);
@@ -98,7 +98,7 @@ __noinline int node_purse(__u32 index, __u32 bucket, __u32 deed, __u64 now)
 			node->nrates, now);
 }
 
-__noinline int budget_purse(__u32 index, __u32 deed, __u64 now)
+PROVEN_ONCE int budget_purse(__u32 index, __u32 deed, __u64 now)
 {
 	struct gate_budget *b = bpf_map_lookup_elem(&budgets, &index);
 
@@ -218,8 +218,8 @@ static __always_inline enum gate_reason look_at_all(const struct purses *p, __u6
  * of their own but spend from their tenant's budget all the same. A dry run asks
  * and takes nothing.
  */
-__noinline int admit(struct admission *a, const struct who *w, const struct policy *p,
-		     const struct frame *f)
+PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct policy *p,
+		      const struct frame *f)
 {
 	struct gate_bucket_set *own, *tight, *counted;
 	struct purses purses = {};

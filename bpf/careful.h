@@ -109,7 +109,7 @@ static __always_inline enum frame_kind step_tag(ctx_t *ctx, struct link *link)
 }
 
 /* To the IP header. FRAME_CLOSER: link->type is IPv4 or IPv6 and link->off its place. */
-__noinline int read_link(ctx_t *ctx, struct link *link)
+PROVEN_ONCE int read_link(ctx_t *ctx, struct link *link)
 {
 	enum frame_kind kind;
 	__u8 type[2];
@@ -144,15 +144,14 @@ __noinline int read_link(ctx_t *ctx, struct link *link)
  * a frame may be shorter (cut) or longer (padding).
  */
 static __always_inline enum frame_kind read_ports(ctx_t *ctx, struct frame *f, __u32 limit,
-						  bool reply,
-						  const volatile struct gate_params *params)
+						  bool reply, const volatile struct gate_params *gp)
 {
 	__u8 ports[4];
 	__u32 index;
 
 	if (ctx_load(ctx, f->l4, ports, sizeof(ports)) < 0)
 		return f->fragment ? FRAME_TINY : FRAME_MALFORMED;
-	index = gated_index(params, reply ? get16(ports) : get16(ports + 2));
+	index = gated_index(gp, reply ? get16(ports) : get16(ports + 2));
 	/* Ports of a first fragment that lie beyond its end come with the second. */
 	if (f->fragment && f->l4 + 4U > limit)
 		return FRAME_TINY;
@@ -164,7 +163,7 @@ static __always_inline enum frame_kind read_ports(ctx_t *ctx, struct frame *f, _
 	return FRAME_GATED;
 }
 
-__noinline int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
+PROVEN_ONCE int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
 {
 	__u8 ip[IPV4_LEN], ah[2];
 	__u32 total, header, offset;
@@ -236,7 +235,7 @@ static __always_inline enum frame_kind step_extension(ctx_t *ctx, struct frame *
 	return FRAME_CLOSER;
 }
 
-__noinline int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
+PROVEN_ONCE int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
 {
 	enum frame_kind kind;
 	__u8 ip[8];

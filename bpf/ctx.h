@@ -13,6 +13,16 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+/*
+ * A global function is proven by the verifier once, on its own, and not again at
+ * each call; on the host it is an ordinary one of this file.
+ */
+#ifdef __bpf__
+#define PROVEN_ONCE __noinline
+#else
+#define PROVEN_ONCE static __attribute__((noinline, unused))
+#endif
+
 #ifdef __bpf__
 
 #include <linux/bpf.h>

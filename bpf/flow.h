@@ -36,7 +36,7 @@ static __always_inline __u64 hash_words(const __u32 *w, int words, int key)
 }
 
 /* `reply`: src is the peer, dst the VM. */
-__noinline __u64 flow_key(const struct frame *f, __u32 reply)
+PROVEN_ONCE __u64 flow_key(const struct frame *f, __u32 reply)
 {
 	__u32 w[10] = {};
 
@@ -181,7 +181,7 @@ static __always_inline struct gate_flow *flow_find(struct gate_flow_set *set, __
  * Searches like this return a number: pointers would multiply what the verifier
  * has to prove.
  */
-__noinline int flow_victim(const struct gate_flow_set *set, __u32 now_s)
+PROVEN_ONCE int flow_victim(const struct gate_flow_set *set, __u32 now_s)
 {
 	__u32 best_rank = 0;
 	int best = 0;
@@ -226,8 +226,8 @@ static __always_inline bool flow_insert(struct gate_flow_set *set, const struct 
  * Dead flows hold `active` up until somebody looks: the daemon's sweep does, and
  * so does this, a few sets at a time, when a VM is at its limit.
  */
-__noinline int flow_sweep_set(struct gate_flow_set *set, __u32 slot, __u32 override_base,
-			      __u32 now_s)
+PROVEN_ONCE int flow_sweep_set(struct gate_flow_set *set, __u32 slot, __u32 override_base,
+			       __u32 now_s)
 {
 	struct gate_flow none = {};
 
@@ -253,8 +253,8 @@ static __always_inline void flow_sweep(__u32 slot, __u32 override_base, struct g
  */
 #define DEST_KNOWN 0x100
 
-__noinline int dest_look(const struct gate_dest_set *set, __u32 fingerprint, __u32 now_s,
-			 __u32 window_s)
+PROVEN_ONCE int dest_look(const struct gate_dest_set *set, __u32 fingerprint, __u32 now_s,
+			  __u32 window_s)
 {
 	__u32 oldest_seen = ~0U;
 	int oldest = 0;

@@ -20,27 +20,27 @@
 #define seen_l3(s)		     ((s) >> 16)
 
 static __always_inline __u32 glance_tcp(const __u8 *tcp, __u32 l3, __u8 family, bool reply,
-					const volatile struct gate_params *params)
+					const volatile struct gate_params *gp)
 {
-	__u32 port = gated_index(params, reply ? get16(tcp) : get16(tcp + 2));
+	__u32 port = gated_index(gp, reply ? get16(tcp) : get16(tcp + 2));
 
 	return port < GATE_MAX_PORTS ? SEEN(FRAME_GATED, family, port, l3) : FRAME_OTHER;
 }
 
 static __always_inline __u32 glance_ipv4(ctx_t *ctx, const __u8 *ip, const __u8 *end, __u32 l3,
-					 bool reply, const volatile struct gate_params *params)
+					 bool reply, const volatile struct gate_params *gp)
 {
 	__u32 total, seen;
 
 	if (ip[0] != 0x45)
 		return FRAME_CLOSER;
 	if (ip[9] != PROTO_TCP)
-		return ip[9] == PROTO_AH || (ip[9] == PROTO_ESP && params->esp_unreadable)
+		return ip[9] == PROTO_AH || (ip[9] == PROTO_ESP && gp->esp_unreadable)
 			       ? FRAME_CLOSER
 			       : FRAME_OTHER;
 	if (get16(ip + 6) & 0x3fff) /* more fragments, or an offset */
 		return FRAME_CLOSER;
-	seen = glance_tcp(ip + IPV4_LEN, l3, 4, reply, params);
+	seen = glance_tcp(ip + IPV4_LEN, l3, 4, reply, gp);
 	if (seen == FRAME_OTHER)
 		return seen;
 	total = get16(ip + 2);
@@ -50,19 +50,19 @@ static __always_inline __u32 glance_ipv4(ctx_t *ctx, const __u8 *ip, const __u8 
 }
 
 static __always_inline __u32 glance_ipv6(ctx_t *ctx, const __u8 *ip, const __u8 *end, __u32 l3,
-					 bool reply, const volatile struct gate_params *params)
+					 bool reply, const volatile struct gate_params *gp)
 {
 	__u32 payload, seen;
 
 	if (ip[0] >> 4 != 6)
 		return FRAME_CLOSER;
 	if (ip[6] != PROTO_TCP)
-		return is_extension(ip[6]) || (ip[6] == PROTO_ESP && params->esp_unreadable)
+		return is_extension(ip[6]) || (ip[6] == PROTO_ESP && gp->esp_unreadable)
 			       ? FRAME_CLOSER
 			       : FRAME_OTHER;
 	if (ip + IPV6_LEN + 4 > end)
 		return FRAME_CLOSER;
-	seen = glance_tcp(ip + IPV6_LEN, l3, 6, reply, params);
+	seen = glance_tcp(ip + IPV6_LEN, l3, 6, reply, gp);
 	if (seen == FRAME_OTHER)
 		return seen;
 	payload = get16(ip + 4);
@@ -71,8 +71,7 @@ static __always_inline __u32 glance_ipv6(ctx_t *ctx, const __u8 *ip, const __u8 
 	return seen;
 }
 
-static __always_inline __u32 glance(ctx_t *ctx, bool reply,
-				    const volatile struct gate_params *params)
+static __always_inline __u32 glance(ctx_t *ctx, bool reply, const volatile struct gate_params *gp)
 {
 	const __u8 *data = ctx_data(ctx), *end = ctx_end(ctx);
 	__u16 type;
@@ -81,9 +80,9 @@ static __always_inline __u32 glance(ctx_t *ctx, bool reply,
 		return FRAME_CLOSER;
 	type = get16(data + 12);
 	if (type == TYPE_IPV4)
-		return glance_ipv4(ctx, data + ETH_LEN, end, ETH_LEN, reply, params);
+		return glance_ipv4(ctx, data + ETH_LEN, end, ETH_LEN, reply, gp);
 	if (type == TYPE_IPV6)
-		return glance_ipv6(ctx, data + ETH_LEN, end, ETH_LEN, reply, params);
+		return glance_ipv6(ctx, data + ETH_LEN, end, ETH_LEN, reply, gp);
 	if (type != TYPE_VLAN)
 		return may_carry_ip(type) ? FRAME_CLOSER : FRAME_OTHER;
 
@@ -93,10 +92,10 @@ static __always_inline __u32 glance(ctx_t *ctx, bool reply,
 	type = get16(data + ETH_LEN + 2);
 	if (type == TYPE_IPV4)
 		return glance_ipv4(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, reply,
-				   params);
+				   gp);
 	if (type == TYPE_IPV6)
 		return glance_ipv6(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, reply,
-				   params);
+				   gp);
 	return may_carry_ip(type) ? FRAME_CLOSER : FRAME_OTHER;
 }
 

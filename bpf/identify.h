@@ -123,7 +123,7 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
  * The VM's addresses and their policies. Returns the reason of a refusal, or
  * GATE_R_NOT_GATED when there is nothing to refuse.
  */
-__noinline int check_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
+PROVEN_ONCE int check_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
 {
 	const struct gate_address *mac = 0, *ip = 0, *any;
 
@@ -176,7 +176,7 @@ static __always_inline bool exempt_in(__u32 scope, const struct address *addr)
 }
 
 /* A destination that needs no leave: global, of the tenant, of the VM. */
-__noinline int is_exempt(const struct who *w, const struct address *peer, __u64 conf_flags)
+PROVEN_ONCE int is_exempt(const struct who *w, const struct address *peer, __u64 conf_flags)
 {
 	if (!w || !peer)
 		return 0;

@@ -145,8 +145,8 @@ static __always_inline void judge_known(struct ruling *r, struct gate_flow *fl, 
 	advance_flow(fl, w, f, now_s);
 }
 
-__noinline int judge_flow(struct ruling *r, const struct who *w, const struct policy *p,
-			  const struct frame *f)
+PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct policy *p,
+			   const struct frame *f)
 {
 	struct admission a = { .now = p ? p->now : 0 };
 	struct gate_flow none = {}, *fl;
@@ -231,8 +231,8 @@ static __always_inline bool judge_unreadable(struct ruling *r, const struct fram
  * The policy for one frame, and the rulings that need no flow. True: judge_flow
  * has the word.
  */
-__noinline int decide(struct ruling *r, struct policy *p, struct who *w, const struct frame *f,
-		      __u64 conf_flags)
+PROVEN_ONCE int decide(struct ruling *r, struct policy *p, struct who *w, const struct frame *f,
+		       __u64 conf_flags)
 {
 	enum gate_reason source;
 

@@ -59,7 +59,7 @@ static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32
 }
 
 /* One subject: its policy for the port in question, then that for all ports. */
-__noinline int walk(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
+PROVEN_ONCE int walk(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
 {
 	if (!p || !c || !base)
 		return 0;

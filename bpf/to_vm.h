@@ -110,8 +110,8 @@ static __always_inline void follow_reply(struct __sk_buff *skb, struct gate_flow
 }
 
 /* A SYN-ACK of no flow: was it asked for in a way that leaves no flow behind? */
-__noinline int judge_unsolicited(struct ruling *r, const struct who *w, const struct frame *f,
-				 __u64 conf_flags, __u64 now)
+PROVEN_ONCE int judge_unsolicited(struct ruling *r, const struct who *w, const struct frame *f,
+				  __u64 conf_flags, __u64 now)
 {
 	struct policy p = { .now = now };
 
