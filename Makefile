@@ -108,6 +108,50 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@scripts/demo.sh
 
+# ---- installation: DESTDIR stages for packages, without it the user is made too
+BINDIR   ?= $(PREFIX)/bin
+SBINDIR  ?= $(PREFIX)/sbin
+MANDIR   ?= $(PREFIX)/share/man
+BASHCOMP ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMP  ?= $(PREFIX)/share/zsh/vendor-completions
+# systemd looks below /usr/local/lib too
+SYSTEMD  ?= $(PREFIX)/lib
+SYSCONF  := /etc/gate25
+UNITS    := gate25d.service sys-fs-bpf-gate25.mount
+MAN      := $(notdir $(wildcard tools/man/*))
+man_path  = $(MANDIR)/man$(lastword $(subst ., ,$(1)))/$(1)
+put       = $(Q)install -D -m $(1) $(2) $(DESTDIR)$(3)
+
+install: all
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	$(call put,755,$(B)/gate25,$(BINDIR)/gate25)
+	$(call put,755,$(B)/gate25d,$(SBINDIR)/gate25d)
+	$(Q)$(foreach m,$(MAN),install -D -m 644 tools/man/$(m) $(DESTDIR)$(call man_path,$(m)) &&) :
+	$(call put,644,tools/completion/gate25.bash,$(BASHCOMP)/gate25)
+	$(call put,644,tools/completion/_gate25,$(ZSHCOMP)/_gate25)
+	$(Q)$(foreach u,$(UNITS),install -D -m 644 tools/units/$(u) $(DESTDIR)$(SYSTEMD)/systemd/system/$(u) &&) :
+	$(Q)sed -i 's|@SBINDIR@|$(SBINDIR)|' $(DESTDIR)$(SYSTEMD)/systemd/system/gate25d.service
+	$(call put,644,tools/units/gate25.sysusers,$(SYSTEMD)/sysusers.d/gate25.conf)
+	$(call put,644,tools/units/gate25.tmpfiles,$(SYSTEMD)/tmpfiles.d/gate25.conf)
+	$(Q)install -d $(DESTDIR)$(SYSCONF)/conf.d
+# a configuration that is there is the operator's
+	$(Q)[ -e $(DESTDIR)$(SYSCONF)/gate25.conf ] || \
+	    install -m 644 tools/conf/gate25.conf $(DESTDIR)$(SYSCONF)/gate25.conf
+	$(Q)[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory install-host
+install-host:
+	$(Q)systemd-sysusers $(SYSTEMD)/sysusers.d/gate25.conf
+	$(Q)systemd-tmpfiles --create $(SYSTEMD)/tmpfiles.d/gate25.conf
+	$(Q)[ ! -d /run/systemd/system ] || systemctl daemon-reload
+	@echo 'Installed. Next: edit $(SYSCONF)/gate25.conf, then: systemctl enable --now gate25d'
+
+# Configuration and store stay, and what gates now: `gate25 detach --yes` comes before.
+uninstall:
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
+	$(Q)rm -f $(addprefix $(DESTDIR),$(BINDIR)/gate25 $(SBINDIR)/gate25d $(BASHCOMP)/gate25 \
+	    $(ZSHCOMP)/_gate25 $(addprefix $(SYSTEMD)/systemd/system/,$(UNITS)) \
+	    $(foreach m,$(MAN),$(call man_path,$(m))) \
+	    $(SYSTEMD)/sysusers.d/gate25.conf $(SYSTEMD)/tmpfiles.d/gate25.conf)
+
 # ---- form
 C_FILES = $(shell find bpf user include tools tests -name '*.[ch]')
 USER_C  = $(filter user/%.c tools/%.c tests/%.c,$(C_FILES))
