@@ -176,7 +176,7 @@ lint-scripts:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
 
 # ---- fuzz: the readers, the reply reader and the words, on the host. SECONDS for each;
 # what `make fuzz` finds is left in $(B)/fuzz/NAME.found and fails. `make fuzz-corpus` merges
