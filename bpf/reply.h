@@ -29,6 +29,8 @@ enum {
 	REPLY_ONE = 4,	  /* + first digit - 2: one digit read */
 	REPLY_TWO = 16,	  /* + (first digit - 2) * 10 + second: two */
 	REPLY_THREE = 60, /* + first digit - 2: code complete, '-' or not comes next */
+	REPLY_421 = 64,	  /* the same: a banner of these two refuses, and the byte that */
+	REPLY_554 = 65,	  /* ends the code may come with the next segment */
 };
 
 struct reply_reader {
@@ -36,23 +38,34 @@ struct reply_reader {
 	__u32 n; /* valid bytes */
 	__u32 state;
 	__u32 code;	  /* last complete code, 0 = none in this segment */
-	__u32 first;	  /* first complete reply's code in this segment, 0 = none */
+	__u32 first;	  /* first complete reply in this segment: 421, 554 or class, 0 = none */
 	__u32 replies[4]; /* complete replies by class 2xx … 5xx */
 	__u32 tls;	  /* a TLS record began: reading ends */
 };
+
+static __always_inline void reply_complete(struct reply_reader *r, __u32 state)
+{
+	__u32 class = (state - REPLY_THREE) & 3, first = (class + 2) * 100;
+
+	if (state == REPLY_421) {
+		class = 2;
+		first = 421;
+	} else if (state == REPLY_554) {
+		class = 3;
+		first = 554;
+	}
+	r->replies[class]++;
+	if (!r->first)
+		r->first = first;
+}
 
 /* Consumes one byte. */
 static __always_inline void reply_byte(struct reply_reader *r, __u8 c)
 {
 	__u32 state = r->state;
 
-	if (state >= REPLY_THREE && c != '-') {
-		__u32 class = (state - REPLY_THREE) & 3;
-
-		r->replies[class]++;
-		if (!r->first)
-			r->first = r->code ? r->code : (class + 2) * 100;
-	}
+	if (state >= REPLY_THREE && c != '-')
+		reply_complete(r, state);
 	if (c == '\n') {
 		r->state = REPLY_LINE;
 	} else if (state == REPLY_LINE) {
@@ -64,13 +77,17 @@ static __always_inline void reply_byte(struct reply_reader *r, __u8 c)
 	} else if (state >= REPLY_TWO) {
 		r->code = 200 + (state - REPLY_TWO) * 10 + (c - '0');
 		r->state = REPLY_THREE + (((state - REPLY_TWO) / 10) & 3);
+		if (r->code == 421)
+			r->state = REPLY_421;
+		else if (r->code == 554)
+			r->state = REPLY_554;
 	} else {
 		r->state = REPLY_TWO + ((state - REPLY_ONE) & 3) * 10 + (c - '0');
 	}
 }
 
 /* Consumes a chunk; a global function, so the verifier proves the loop once. */
-__noinline int reply_chunk(struct reply_reader *r)
+PROVEN_ONCE int reply_chunk(struct reply_reader *r)
 {
 	if (!r)
 		return 0;
