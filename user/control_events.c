@@ -86,6 +86,7 @@ static void resume(struct follower *f)
 		return;
 	f->suspended = false;
 	MHD_resume_connection(f->conn);
+	gate_http_kick(f->ctl->http);
 }
 
 void gate_control_followers_wake(void *arg, const struct gate_notice *n,

@@ -66,24 +66,28 @@ static void step(struct vm_list *l)
 static ssize_t read_list(void *arg, uint64_t pos, char *to, size_t max)
 {
 	struct vm_list *l = arg;
+	size_t n = 0, part;
 	unsigned turn;
-	size_t n;
 
-	for (turn = 0; l->sent == l->ready.len && !l->ended; turn++) {
-		if (turn == SLOTS_PER_TURN)
-			return 0;
-		l->sent = l->ready.len = 0;
-		step(l);
+	for (turn = 0; n < max && turn < SLOTS_PER_TURN; turn++) {
+		if (l->sent == l->ready.len) {
+			if (l->ended)
+				break;
+			l->sent = l->ready.len = 0;
+			step(l);
+		}
+		if (l->ready.failed)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		part = l->ready.len - l->sent;
+		if (part > max - n)
+			part = max - n;
+		if (part)
+			memcpy(to + n, l->ready.data + l->sent, part);
+		l->sent += part;
+		n += part;
 	}
-	if (l->ready.failed)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	n = l->ready.len - l->sent;
-	if (!n)
+	if (!n && l->ended)
 		return MHD_CONTENT_READER_END_OF_STREAM;
-	if (n > max)
-		n = max;
-	memcpy(to, l->ready.data + l->sent, n);
-	l->sent += n;
 	return (ssize_t)n;
 }
 

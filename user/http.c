@@ -16,10 +16,11 @@
 
 struct gate_http {
 	struct MHD_Daemon *mhd;
-	sd_event_source *io, *timer;
+	sd_event_source *io, *timer, *again;
 	struct gate_http_setup setup;
 };
 
+/* MHD says when it wants to run next though no socket is ready; 0 = at once. */
 static void arm(struct gate_http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
@@ -30,26 +31,37 @@ static void arm(struct gate_http *h)
 		sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
 		return;
 	}
+	if (!ms)
+		gate_http_kick(h);
 	sd_event_source_set_time(h->timer, now + ms * 1000);
-	sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(h->timer, ms ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+static int run(struct gate_http *h)
+{
+	MHD_run(h->mhd);
+	arm(h);
+	return 0;
 }
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
-	struct gate_http *h = arg;
-
-	MHD_run(h->mhd);
-	arm(h);
-	return 0;
+	return run(arg);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct gate_http *h = arg;
+	return run(arg);
+}
 
-	MHD_run(h->mhd);
-	arm(h);
-	return 0;
+static int on_again(sd_event_source *s, void *arg)
+{
+	return run(arg);
+}
+
+void gate_http_kick(struct gate_http *h)
+{
+	sd_event_source_set_enabled(h->again, SD_EVENT_ONESHOT);
 }
 
 static void on_log(void *arg, const char *fmt, va_list ap)
@@ -68,7 +80,7 @@ static void on_log(void *arg, const char *fmt, va_list ap)
  */
 static size_t unescape(void *arg, struct MHD_Connection *c, char *s)
 {
-	char *from = s, *to = s, hex[3] = {0}, *end;
+	char *from = s, *to = s, hex[3] = { 0 }, *end;
 	unsigned long value;
 
 	while (*from) {
@@ -101,9 +113,13 @@ static int add_sources(struct gate_http *h, sd_event *ev)
 		r = sd_event_add_time(ev, &h->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US,
 				      on_timer, h);
 	if (r >= 0)
+		r = sd_event_add_defer(ev, &h->again, on_again, h);
+	if (r >= 0)
 		r = sd_event_source_set_priority(h->io, HTTP_PRIORITY);
 	if (r >= 0)
 		r = sd_event_source_set_priority(h->timer, HTTP_PRIORITY);
+	if (r >= 0)
+		r = sd_event_source_set_priority(h->again, HTTP_PRIORITY);
 	return r;
 }
 
@@ -145,6 +161,7 @@ void gate_http_close(struct gate_http *h)
 		return;
 	sd_event_source_disable_unref(h->io);
 	sd_event_source_disable_unref(h->timer);
+	sd_event_source_disable_unref(h->again);
 	MHD_stop_daemon(h->mhd);
 	free(h);
 }

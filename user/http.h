@@ -27,6 +27,11 @@ struct gate_http_setup {
 
 int gate_http_open(struct gate_http **out, sd_event *ev, const struct gate_http_setup *s,
 		   struct gate_error *err);
+/*
+ * To be called after MHD_resume_connection(): without threads MHD notices only
+ * when it runs for another reason.
+ */
+void gate_http_kick(struct gate_http *h);
 /* No connection may be suspended. */
 void gate_http_close(struct gate_http *h);
 
