@@ -83,9 +83,6 @@ $(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(CLI_
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
-$(B)/tools/bench/%: $(B)/tools/bench/%.o $(LIB)
-	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 tests: all $(UNIT) $(BPFTEST)
 .SECONDARY:
 
@@ -203,3 +200,29 @@ fuzz: fuzz-seeds $(FUZZERS:%=$(B)/fuzz/fuzz_%)
 fuzz-corpus: fuzz-seeds $(FUZZERS:%=$(B)/fuzz/fuzz_%)
 	@for f in $(FUZZERS); do mkdir -p tests/fuzz/corpus/$$f; \
 		$(B)/fuzz/fuzz_$$f -merge=1 -max_len=$(FUZZ_MAX) tests/fuzz/corpus/$$f $(B)/fuzz/corpus/$$f; done
+
+# ---- bench: `sudo make bench` measures beside the peers (QUICK=1: 2 minutes), `make bench-check`
+# holds instruction counts to their bounds, `make bench-doc` writes docs/performance.md anew.
+BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tools/bench/lib/*.c))
+BENCH_PY  := /usr/bin/python3 scripts/bench
+.PHONY: bench-programs bench-check bench-bounds bench-doc
+$(B)/tools/bench/bpf/%.bpf.o: tools/bench/bpf/%.bpf.c
+	$(call say,CLANG,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+$(B)/bench.skel.h: $(B)/tools/bench/bpf/bench.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name bench_bpf >$@
+$(BENCH_LIB): | $(B)/bench.skel.h
+$(BENCH): %: %.o $(BENCH_LIB) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+bench-programs: all $(BENCH)
+bench: bench-programs
+	@$(BENCH_PY)/run.py --build $(B) $(if $(QUICK),--quick) $(BENCH_ARGS)
+bench-check: bench-programs
+	@$(BENCH_PY)/check.py --build $(B)
+bench-bounds: bench-programs
+	@$(BENCH_PY)/check.py --build $(B) --write
+bench-doc:
+	@$(BENCH_PY)/doc.py --build $(B)
