@@ -17,6 +17,7 @@ struct gate_attacher {
 	struct gate_bpf *b;
 	struct gate_tc tc;
 	bool to_vm;
+	bool hurried;
 };
 
 const char *gate_attach_where(enum gate_where where)
@@ -75,6 +76,8 @@ int gate_attach_open(struct gate_attacher **out, struct gate_bpf *b, const struc
 				      strerror(-r));
 	}
 	gate_attach_reconfigure(a, c);
+	/* should an earlier daemon have been killed in its hurry */
+	gate_tcx_hurry(b->pin, false);
 	*out = a;
 	return 0;
 }
@@ -83,6 +86,7 @@ void gate_attach_close(struct gate_attacher *a)
 {
 	if (!a)
 		return;
+	gate_attach_hurry(a, false);
 	gate_rtnl_close(&a->tc.rtnl);
 	free(a);
 }
@@ -211,6 +215,14 @@ void gate_attach_clear(struct gate_attacher *a, uint32_t ifindex)
 	}
 	if (!a->b->tcx)
 		gate_tc_remove_qdisc(&a->tc, ifindex);
+}
+
+void gate_attach_hurry(struct gate_attacher *a, bool on)
+{
+	if (!a->b->tcx || a->hurried == on)
+		return;
+	gate_tcx_hurry(a->b->pin, on);
+	a->hurried = on;
 }
 
 int gate_attach_collect(struct gate_attacher *a)

@@ -27,6 +27,12 @@ int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where);
 /* Unpins links whose device is gone. Returns their number. */
 int gate_tcx_collect(const char *pin);
 
+/*
+ * Raises rcu_expedited where we may, and puts it back. A note below `pin` tells a later daemon to,
+ * should this one be killed.
+ */
+void gate_tcx_hurry(const char *pin, bool on);
+
 /* ---- attach_tc.c ---- */
 
 struct gate_tc {

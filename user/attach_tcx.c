@@ -9,6 +9,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -149,6 +150,49 @@ int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where)
 	if (!err && unlink(path) < 0 && errno != ENOENT)
 		err = -errno;
 	return err ? err : 1;
+}
+
+/*
+ * Attaching to a hook waits for a grace period of RCU, 10 ms of the kernel's time
+ * that no thread of ours could share: it holds the RTNL. Expedited it takes 50 us.
+ */
+#define RCU_EXPEDITED "/sys/kernel/rcu_expedited"
+
+static int set_expedited(char value)
+{
+	int fd = open(RCU_EXPEDITED, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int err = write(fd, &value, 1) == 1 ? 0 : -errno;
+	close(fd);
+	return err;
+}
+
+static bool is_expedited(void)
+{
+	char value = '0';
+	int fd = open(RCU_EXPEDITED, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, &value, 1) != 1)
+		value = '0';
+	if (fd >= 0)
+		close(fd);
+	return value != '0';
+}
+
+void gate_tcx_hurry(const char *pin, bool on)
+{
+	char note[GATE_PIN_PATH];
+
+	if (access(RCU_EXPEDITED, W_OK) < 0 || gate_pins_path(note, "%s/rcu-expedited", pin) < 0)
+		return;
+	if (!on) {
+		if (access(note, F_OK) == 0 && !set_expedited('0'))
+			rmdir(note);
+	} else if (!is_expedited() && !gate_pins_mkdir(note) && set_expedited('1')) {
+		rmdir(note);
+	}
 }
 
 struct collect {

@@ -480,7 +480,7 @@ static int unpin_entry(void *arg, const char *name)
 {
 	char path[GATE_PIN_PATH];
 
-	if (strncmp(name, "abi", 3) != 0 && strcmp(name, "links") != 0)
+	if (strncmp(name, "abi", 3) && strcmp(name, "links") && strcmp(name, "rcu-expedited"))
 		return 0;
 	int err = gate_pins_path(path, "%s/%s", (const char *)arg, name);
 	return err ? err : gate_pins_remove(path);

@@ -5,6 +5,7 @@
  *   abiN/maps/NAME, abiN/maps-old/NAME (an unfinished upgrade), abiN/progs/NAME
  *   links/IFINDEX-HOOK         tcx links
  *   links/IFINDEX-qdisc        a directory: the device's qdisc is of our making
+ *   rcu-expedited              a directory: /sys/kernel/rcu_expedited is to be put back
  */
 #ifndef GATE25_PINS_H
 #define GATE25_PINS_H

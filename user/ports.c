@@ -85,6 +85,8 @@ static void schedule(struct gate_ports *p)
 {
 	const uint64_t due = gate_ports_due(p, gate_clock_mono_ns());
 
+	if (!gate_ports_busy(p))
+		gate_attach_hurry(p->a, false);
 	sd_event_source_set_enabled(p->work, gate_ports_busy(p) ? SD_EVENT_ON : SD_EVENT_OFF);
 	if (due) {
 		sd_event_source_set_time(p->due, due / 1000 + 1);
@@ -106,6 +108,7 @@ static int on_work(sd_event_source *s, void *arg)
 	struct gate_ports *p = arg;
 
 	gate_ports_work(p);
+	read_events(p); /* what came meanwhile, before time goes by */
 	schedule(p);
 	return 0;
 }

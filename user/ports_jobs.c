@@ -193,6 +193,7 @@ void gate_ports_work(struct gate_ports *p)
 	unqueue(p, port);
 
 	p->busy_since = gate_clock_mono_ns();
+	gate_attach_hurry(p->a, true);
 	int r = gate_attach_put(p->a, port->link.ifindex, port->link.name, where, is_macvtap(port),
 				&err);
 	if (r == -ENODEV)

@@ -451,6 +451,44 @@ static void test_macvtap_sides(void **state)
 	stop(&d);
 }
 
+/* ---- the machine's setting ---- */
+
+static char expedited(void)
+{
+	char value = '?';
+	FILE *f = fopen("/sys/kernel/rcu_expedited", "r");
+
+	if (f) {
+		value = (char)fgetc(f);
+		fclose(f);
+	}
+	return value;
+}
+
+/* What is raised for the attachment is put back, after a kill by the next daemon. */
+static void test_hurry_puts_back(void **state)
+{
+	struct daemon d;
+	const char before = expedited();
+
+	if (before != '0') {
+		print_message("  skipped: rcu_expedited is %c already\n", before);
+		skip();
+	}
+	start(&d, GATE_HOOK_TCX);
+	gate_attach_hurry(d.a, true);
+	assert_int_equal(expedited(), '1');
+	gate_attach_hurry(d.a, false);
+	assert_int_equal(expedited(), '0');
+
+	gate_tcx_hurry(d.c.pin, true); /* and killed */
+	stop(&d);
+	assert_int_equal(expedited(), '1');
+	start(&d, GATE_HOOK_TCX);
+	assert_int_equal(expedited(), '0');
+	stop(&d);
+}
+
 /* ---- bad links and detach ---- */
 
 static void test_gone_link(void **state)
@@ -527,6 +565,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_tc_duplicates, clean),
 		cmocka_unit_test_teardown(test_tc_filter_taken_off, clean),
 		cmocka_unit_test_teardown(test_macvtap_sides, clean),
+		cmocka_unit_test_teardown(test_hurry_puts_back, clean),
 		cmocka_unit_test_teardown(test_gone_link, clean),
 		cmocka_unit_test_teardown(test_remove_all, clean),
 	};
