@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "clirun.h"
 
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -180,19 +181,61 @@ int cli_run_argv(int argc, char **argv)
 	return WEXITSTATUS(status);
 }
 
-int cli_run(const char *line)
+static int words_of(const char *line, char *copy, size_t size, char **argv)
 {
-	char copy[1024], *argv[MAX_ARGS];
 	size_t len = strlen(line);
 	int argc;
 
-	assert_true(len < sizeof(copy));
+	assert_true(len < size);
 	strcpy(copy, line);
 	argc = split(copy, argv);
 	if (len > 0 && line[len - 1] == ' ')
 		argv[argc++] = (char *)"";
 	argv[argc] = NULL;
+	return argc;
+}
+
+int cli_run(const char *line)
+{
+	char copy[1024], *argv[MAX_ARGS];
+	int argc = words_of(line, copy, sizeof(copy), argv);
+
 	return cli_run_argv(argc, argv);
+}
+
+/* Until the child closes its side, which reads as EIO. */
+static void keep_screen(int fd)
+{
+	FILE *f = fopen(cli_run_out, "w");
+	char data[4096];
+	ssize_t n;
+
+	assert_non_null(f);
+	while ((n = read(fd, data, sizeof(data))) > 0)
+		fwrite(data, 1, (size_t)n, f);
+	fclose(f);
+	close(fd);
+}
+
+int cli_run_terminal(const char *line, unsigned columns)
+{
+	struct winsize size = { .ws_row = 24, .ws_col = (unsigned short)columns };
+	char copy[1024], *argv[MAX_ARGS];
+	int argc = words_of(line, copy, sizeof(copy), argv), fd, status;
+	pid_t pid = forkpty(&fd, NULL, NULL, &size);
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(DEADLINE_S);
+		setenv("TERM", "xterm", 1);
+		status = program(argc, argv);
+		fflush(NULL);
+		_exit(status);
+	}
+	keep_screen(fd);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
 }
 
 void cli_run_one_error(const char *says)

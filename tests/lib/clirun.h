@@ -40,6 +40,8 @@ int cli_run_argv(int argc, char **argv);
  * and a blank at the end gives an empty last word.
  */
 int cli_run(const char *line);
+/* The same on a terminal so wide; what it showed goes to cli_run_out. */
+int cli_run_terminal(const char *line, unsigned columns);
 /* stderr is one line "gate25: ..." with this in it. */
 void cli_run_one_error(const char *says);
 

@@ -295,6 +295,51 @@ static void long_lists(void **state)
 	free(answer);
 }
 
+/* Columns go and are cut until a line fits; colour only where it is wanted. */
+static void narrow_terminals(void **state)
+{
+	static const char *const answer[] = { OK_JSON(
+		"{\"version\":1,\"vms\":[{\"subject\":\"vm:a-name-that-is-as-long-as-names-may-get-"
+		"and-then-some-more\",\"tenant\":\"somebody-with-a-long-name\",\"effective\":"
+		"{\"state\":\"block\",\"enforce\":true,\"source\":\"tenant:somebody-with-a-long-"
+		"name\","
+		"\"expires\":\"2026-12-24T10:00:00Z\"},\"counters\":{\"flows_blocked\":123456789}}]"
+		"}") };
+	static const unsigned widths[] = { 40, 60, 80, 132 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(widths); i++) {
+		pid_t server = cli_run_serve(answer, NULL, 1, CLI_RUN_WHOLE);
+		char *out;
+
+		setenv("NO_COLOR", "1", 1);
+		assert_int_equal(cli_run_terminal("list", widths[i]), 0);
+		unsetenv("NO_COLOR");
+		cli_run_end(server);
+		out = cli_run_slurp(cli_run_out);
+		print_message("%s", out);
+		assert_null(strchr(out, '\033'));
+		assert_non_null(strstr(out, "block"));
+		assert_non_null(strstr(out, "123M"));
+		for (char *line = strtok(out, "\r\n"); line; line = strtok(NULL, "\r\n"))
+			assert_in_range(strlen(line), 1, widths[i]);
+		free(out);
+	}
+}
+
+static void colour_on_terminals(void **state)
+{
+	static const char *const answer[] = { OK_JSON(SHOWN) };
+	pid_t server = cli_run_serve(answer, NULL, 1, CLI_RUN_WHOLE);
+	char *out;
+
+	unsetenv("NO_COLOR");
+	assert_int_equal(cli_run_terminal("show vm:web1", 80), 0);
+	cli_run_end(server);
+	out = cli_run_slurp(cli_run_out);
+	assert_non_null(strstr(out, "\033[31mblock"));
+	free(out);
+}
+
 static int set_up(void **state)
 {
 	return cli_run_set_up(cli_main);
@@ -308,10 +353,15 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),	    cmocka_unit_test(endless_heads),
-		cmocka_unit_test(daemon_not_there), cmocka_unit_test(several_subjects),
-		cmocka_unit_test(in_force),	    cmocka_unit_test(apply_streams),
+		cmocka_unit_test(answers),
+		cmocka_unit_test(endless_heads),
+		cmocka_unit_test(daemon_not_there),
+		cmocka_unit_test(several_subjects),
+		cmocka_unit_test(in_force),
+		cmocka_unit_test(apply_streams),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(narrow_terminals),
+		cmocka_unit_test(colour_on_terminals),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

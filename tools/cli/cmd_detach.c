@@ -47,8 +47,11 @@ static int take_off(struct cli *c, const struct gate_config *conf, struct gate_e
 	json_t *answer;
 	int ret = gate_attach_remove_all(conf->pin, say, &r, err);
 
-	if (!ret && cli_has(c, OPT_PURGE))
+	if (!ret && cli_has(c, OPT_PURGE)) {
 		ret = gate_bpf_unpin_all(conf->pin, err);
+		if (!ret)
+			say(&r, "counters, buckets and policy are gone from the kernel");
+	}
 	if (!ret && c->json) {
 		answer = json_pack("{s:i, s:O}", "version", 1, "detached", r.lines);
 		if (answer)

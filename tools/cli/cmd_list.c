@@ -149,9 +149,9 @@ static void print_list(struct cli *c, const json_t *vms)
 		{ .title = "STATE" },
 		{ .title = "ADMITTED", .right = true },
 		{ .title = "REFUSED", .right = true },
-		{ .title = "OPEN", .right = true },
+		{ .title = "OPEN", .right = true, .optional = true },
 		{ .title = "5XX", .right = true, .optional = true },
-		{ .title = "FROM", .elastic = true },
+		{ .title = "FROM", .elastic = true, .optional = true },
 		{ .title = "TENANT", .elastic = true, .optional = true },
 		{ .title = "EXPIRES", .optional = true },
 	};

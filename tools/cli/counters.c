@@ -4,7 +4,6 @@
 
 struct part {
 	const char *key, *label;
-	bool bytes;
 };
 
 /* One line: "flows      12 admitted, 3 limited"; a line of zeros is left out. */
@@ -22,46 +21,55 @@ static void print_parts(struct cli *c, const char *title, const json_t *counters
 	for (const struct part *p = parts; p->key; p++) {
 		uint64_t n = cli_uint(counters, p->key);
 
-		cli_print(c, STYLE_PLAIN, "%s %s %s", p == parts ? "" : ",",
-			  p->bytes ? cli_bytes(n, buf) : cli_count(n, buf), p->label);
+		cli_print(c, STYLE_PLAIN, "%s %s %s", p == parts ? "" : ",", cli_count(n, buf),
+			  p->label);
 	}
+	cli_end_line();
+}
+
+/* Frames of gated ports only. */
+static void print_traffic(struct cli *c, const json_t *counters)
+{
+	uint64_t out = cli_uint(counters, "packets_from_vm");
+	uint64_t in = cli_uint(counters, "packets_to_vm");
+	char buf[4][16];
+
+	if (!out && !in)
+		return;
+	cli_print(c, STYLE_PLAIN, "  %-9s %s in %s packet%s from the VM, %s in %s packet%s to it",
+		  "traffic", cli_bytes(cli_uint(counters, "bytes_from_vm"), buf[0]),
+		  cli_count(out, buf[1]), out == 1 ? "" : "s",
+		  cli_bytes(cli_uint(counters, "bytes_to_vm"), buf[2]), cli_count(in, buf[3]),
+		  in == 1 ? "" : "s");
 	cli_end_line();
 }
 
 void cli_print_counters(struct cli *c, const json_t *counters, const json_t *last_reply)
 {
-	static const struct part flows[] = { { "flows_admitted", "admitted", false },
-					     { "flows_limited", "limited", false },
-					     { "flows_blocked", "blocked", false },
-					     { "flows_would_refuse", "would be refused", false },
-					     { "flows_active", "open now", false },
-					     { "new_destinations", "new destinations", false },
-					     { "exempt", "exempt", false },
-					     { NULL, NULL, false } };
-	static const struct part connects[] = { { "connects_established", "established", false },
-						{ "connects_refused", "refused by the peer",
-						  false },
-						{ "connects_timed_out", "timed out", false },
-						{ "tls_flows", "with TLS", false },
-						{ NULL, NULL, false } };
-	static const struct part replies[] = { { "replies_2xx", "2xx", false },
-					       { "replies_3xx", "3xx", false },
-					       { "replies_4xx", "4xx", false },
-					       { "replies_5xx", "5xx", false },
-					       { "banners_refused", "refused banners", false },
-					       { NULL, NULL, false } };
-	static const struct part traffic[] = { { "packets_from_vm", "packets", false },
-					       { "bytes_from_vm", "from the VM", true },
-					       { "packets_to_vm", "packets", false },
-					       { "bytes_to_vm", "to the VM", true },
-					       { NULL, NULL, false } };
-	static const struct part refused[] = { { "packets_dropped", "packets dropped", false },
-					       { "resets_sent", "resets sent", false },
-					       { "fragments_dropped", "fragments dropped", false },
-					       { "spoofed", "spoofed", false },
-					       { "unsolicited", "unsolicited", false },
-					       { "unclassifiable", "unclassifiable", false },
-					       { NULL, NULL, false } };
+	static const struct part flows[] = {
+		{ "flows_admitted", "admitted" }, { "flows_limited", "limited" },
+		{ "flows_blocked", "blocked" },	  { "flows_would_refuse", "would be refused" },
+		{ "flows_active", "open now" },	  { "new_destinations", "new destinations" },
+		{ "exempt", "exempt" },		  { NULL, NULL }
+	};
+	static const struct part connects[] = { { "connects_established", "established" },
+						{ "connects_refused", "refused by the peer" },
+						{ "connects_timed_out", "timed out" },
+						{ "tls_flows", "with TLS" },
+						{ NULL, NULL } };
+	static const struct part replies[] = { { "replies_2xx", "2xx" },
+					       { "replies_3xx", "3xx" },
+					       { "replies_4xx", "4xx" },
+					       { "replies_5xx", "5xx" },
+					       { "banners_refused", "refused banners" },
+					       { NULL, NULL } };
+	static const struct part refused[] = { { "packets_dropped", "packets dropped" },
+					       { "resets_sent", "resets sent" },
+					       { "fragments_dropped", "fragments dropped" },
+					       { "spoofed", "spoofed" },
+					       { "unsolicited", "unsolicited" },
+					       { "unclassifiable", "unclassifiable" },
+					       { NULL, NULL } };
 
 	print_parts(c, "flows", counters, flows, true);
 	print_parts(c, "connects", counters, connects, false);
@@ -71,6 +79,6 @@ void cli_print_counters(struct cli *c, const json_t *counters, const json_t *las
 			  (int)json_integer_value(last_reply));
 		cli_end_line();
 	}
-	print_parts(c, "traffic", counters, traffic, false);
+	print_traffic(c, counters);
 	print_parts(c, "refused", counters, refused, false);
 }

@@ -217,9 +217,10 @@ static const char *refusal(const char *how)
 static void print_refusal(FILE *f, const char *state, const json_t *e)
 {
 	const char *which = strcmp(state, "limit") == 0 ? "connections beyond it" : "connections";
-	bool drain = cli_bool(e, "drain");
+	bool quarantine = strcmp(state, "quarantine") == 0;
+	bool drain = cli_bool(e, "drain") && !quarantine;
 
-	if (cli_bool(e, "observed") && strcmp(state, "quarantine") != 0) {
+	if (cli_bool(e, "observed") && !quarantine) {
 		fputs("; only observed: refusals are counted, nothing is refused", f);
 		return;
 	}

@@ -5,14 +5,16 @@
  */
 #include "cli.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
-#define GAP	    2
-#define ELASTIC_MIN 8 /* narrowest an elastic column gets */
+#define GAP	     2
+#define ELASTIC_MIN  8	/* narrowest an elastic column gets */
+#define ELASTIC_FAIR 20 /* width at which most of what it says can still be read */
 
 struct cell {
 	char *text;
@@ -89,27 +91,45 @@ static void measure(const struct cli_table *t, unsigned *widths)
 	}
 }
 
-static unsigned total(const struct cli_table *t, const unsigned *widths)
+/* With elastic columns counted as `most` at the widest. */
+static unsigned total(const struct cli_table *t, const unsigned *widths, unsigned most)
 {
 	unsigned sum = 0;
 
-	for (unsigned i = 0; i < t->n; i++)
-		sum += widths[i] ? widths[i] + GAP : 0;
+	for (unsigned i = 0; i < t->n; i++) {
+		if (!widths[i])
+			continue;
+		sum += GAP + (t->columns[i].elastic && widths[i] > most ? most : widths[i]);
+	}
 	return sum ? sum - GAP : 0;
 }
 
+static unsigned widest_elastic(const struct cli_table *t, const unsigned *widths)
+{
+	unsigned widest = t->n;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		if (t->columns[i].elastic && widths[i] > ELASTIC_MIN &&
+		    (widest == t->n || widths[i] > widths[widest]))
+			widest = i;
+	}
+	return widest;
+}
+
+/* A column is only left out where the others could not be read any more without that. */
 static void fit(const struct cli_table *t, unsigned *widths, unsigned room)
 {
-	for (unsigned i = t->n; i-- > 0 && total(t, widths) > room;) {
+	unsigned widest;
+
+	for (unsigned i = t->n; i-- > 0 && total(t, widths, ELASTIC_FAIR) > room;) {
 		if (t->columns[i].optional)
 			widths[i] = 0;
 	}
-	for (unsigned i = t->n; i-- > 0 && total(t, widths) > room;) {
-		unsigned over = total(t, widths) - room;
-
-		if (!t->columns[i].elastic || widths[i] <= ELASTIC_MIN)
-			continue;
-		widths[i] = widths[i] - ELASTIC_MIN > over ? widths[i] - over : ELASTIC_MIN;
+	while (total(t, widths, UINT_MAX) > room) {
+		widest = widest_elastic(t, widths);
+		if (widest == t->n)
+			return;
+		widths[widest]--;
 	}
 }
 
@@ -156,39 +176,43 @@ static void print_cell(struct cli *c, const struct cli_column *col, char *text, 
 		printf("%*s", GAP, "");
 }
 
-static unsigned last_column(const struct cli_table *t, const unsigned *widths)
+/* The last one with text, so that no line ends in blanks; cells NULL: of the titles. */
+static unsigned last_column(const struct cli_table *t, const unsigned *widths,
+			    const struct cell *cells)
 {
 	unsigned last = 0;
 
 	for (unsigned i = 0; i < t->n; i++) {
-		if (widths[i])
+		if (widths[i] && (!cells || cells[i].width))
 			last = i;
 	}
 	return last;
 }
 
-static void print_rows(struct cli *c, struct cli_table *t, const unsigned *widths)
+static void print_row(struct cli *c, struct cli_table *t, const unsigned *widths,
+		      struct cell *cells)
 {
-	unsigned last = last_column(t, widths);
+	unsigned last = last_column(t, widths, cells);
 
-	for (unsigned i = 0; i < t->n; i++) {
-		char title[32];
+	for (unsigned i = 0; i <= last; i++) {
+		if (widths[i])
+			print_cell(c, &t->columns[i], cells[i].text, widths[i], cells[i].style,
+				   i == last);
+	}
+	putchar('\n');
+}
 
+static void print_titles(struct cli *c, const struct cli_table *t, const unsigned *widths)
+{
+	unsigned last = last_column(t, widths, NULL);
+	char title[32];
+
+	for (unsigned i = 0; i <= last; i++) {
 		snprintf(title, sizeof(title), "%s", t->columns[i].title);
 		if (widths[i])
 			print_cell(c, &t->columns[i], title, widths[i], STYLE_HEAD, i == last);
 	}
 	putchar('\n');
-	for (size_t i = 0; i < t->count; i++) {
-		unsigned col = i % t->n;
-		struct cell *cell = &t->cells[i];
-
-		if (widths[col])
-			print_cell(c, &t->columns[col], cell->text, widths[col], cell->style,
-				   col == last);
-		if (col == t->n - 1)
-			putchar('\n');
-	}
 }
 
 void cli_table_end(struct cli *c, struct cli_table *t)
@@ -201,7 +225,9 @@ void cli_table_end(struct cli *c, struct cli_table *t)
 		measure(t, widths);
 		if (c->width)
 			fit(t, widths, c->width);
-		print_rows(c, t, widths);
+		print_titles(c, t, widths);
+		for (size_t i = 0; i + t->n <= t->count; i += t->n)
+			print_row(c, t, widths, &t->cells[i]);
 	}
 	for (size_t i = 0; t && i < t->count; i++)
 		free(t->cells[i].text);

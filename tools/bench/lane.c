@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * One lane: a bridge between two devices of this network namespace, through which
+ * frames are driven by the kernel itself (XDP live frames entering at the first
+ * device, as a driver would hand them up). The filters of a lane stay as they are
+ * while lanes are measured in turn; a coprocess of scripts/bench.
+ *
+ * lane --in DEV --out DEV
+ *
+ * Commands on stdin, one JSON object on stdout for each:
+ *   gate CONFIG VMS         loads the gate with so many VMs behind the first device
+ *   policy allow|limit|block
+ *   single                  one VM alone on the port: no MAC is looked up
+ *   hook IN OUT             TC ingress of the first, egress of the second device:
+ *                           none empty drop from_vm uplink_out
+ *   frames SHAPE VMS [new]  what to send; "new": each frame a 5-tuple of its own
+ *   blast N                 {"ns": CPU time for each frame, "delivered": share}
+ *   counters                of all VMs together
+ */
+#include "lib/bench.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TCX_INGRESS 46 /* bpf_attach_type; not in libbpf 1.1's header */
+#define TCX_EGRESS  47
+
+struct lane {
+	const char *in, *out;
+	unsigned in_index, out_index;
+	struct bench_progs ref;
+	struct bench_gate gate;
+	bool gated;
+	int link[2]; /* ingress of `in`, egress of `out`; -1 = none */
+	int generator;
+	uint8_t frame[BENCH_FRAME_MAX];
+	int len;
+};
+
+/*
+ * Frames that were handed to the device, a sink: dummy counts them as sent, ifb as
+ * received. 32 bits, differences survive a wrap.
+ */
+static uint32_t taken_by(const char *name)
+{
+	const struct rtnl_link_stats *stats;
+	struct ifaddrs *all, *i;
+	uint32_t n = 0;
+	bool found = false;
+
+	if (getifaddrs(&all))
+		bench_die("cannot list the interfaces: %m");
+	for (i = all; i; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_PACKET ||
+		    strcmp(i->ifa_name, name))
+			continue;
+		stats = i->ifa_data;
+		n = stats->tx_packets + stats->rx_packets;
+		found = true;
+	}
+	freeifaddrs(all);
+	if (!found)
+		bench_die("no interface %s", name);
+	return n;
+}
+
+static int program(const struct lane *l, const char *name)
+{
+	if (!strcmp(name, "none"))
+		return -1;
+	if (!strcmp(name, "empty"))
+		return l->ref.empty;
+	if (!strcmp(name, "drop"))
+		return l->ref.drop_all;
+	if (!l->gated)
+		bench_die("hook: '%s' wants a gate first", name);
+	if (!strcmp(name, "from_vm"))
+		return l->gate.bpf->from_vm;
+	if (!strcmp(name, "to_vm"))
+		return l->gate.bpf->to_vm;
+	if (!strcmp(name, "uplink_out"))
+		return l->gate.bpf->uplink_out;
+	bench_die("not a program: '%s'", name);
+}
+
+static void hook(struct lane *l, int which, const char *name)
+{
+	int prog = program(l, name);
+
+	if (l->link[which] >= 0)
+		close(l->link[which]);
+	l->link[which] = -1;
+	if (prog < 0)
+		return;
+	l->link[which] = bpf_link_create(prog, which ? (int)l->out_index : (int)l->in_index,
+					 which ? TCX_EGRESS : TCX_INGRESS, NULL);
+	if (l->link[which] < 0)
+		bench_die("cannot attach %s: %s", name,
+			  errno == EINVAL ? "this kernel has no tcx" : strerror(errno));
+}
+
+static void set_frames(struct lane *l, const char *shape_name, long vms, bool flows)
+{
+	enum bench_shape shape = bench_shape_named(shape_name);
+
+	if (vms < 1)
+		bench_die("frames: from how many VMs?");
+	l->len = bench_frame(shape, 0, l->frame);
+	l->generator =
+		shape == BENCH_OTHER6 || shape == BENCH_TAGGED ? l->ref.same_xdp : l->ref.gen_xdp;
+	bench_gen_set(&l->ref, vms, flows, l->frame);
+}
+
+/* Live frames cost some CPU to make; that is the same for all lanes. */
+static void blast(struct lane *l, unsigned n)
+{
+	struct xdp_md ctx = { .data_end = l->len, .ingress_ifindex = l->in_index };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = l->frame, .data_size_in = l->len,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)n,
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
+	uint32_t before = taken_by(l->out);
+	uint64_t begin = bench_cpu_now();
+
+	if (bpf_prog_test_run_opts(l->generator, &opts))
+		bench_die("live frames: %m");
+	begin = bench_cpu_now() - begin;
+	printf("{\"ns\":%.3f,\"delivered\":%.6f}\n", (double)begin / n,
+	       (double)(taken_by(l->out) - before) / n);
+}
+
+static void counters(const struct lane *l)
+{
+	if (!l->gated)
+		bench_die("counters: no gate");
+	printf("{\"flows_admitted\":%llu,\"flows_limited\":%llu,\"flows_blocked\":%llu,"
+	       "\"packets_from_vm\":%llu,\"packets_dropped\":%llu}\n",
+	       (unsigned long long)bench_gate_counter(&l->gate, flows_admitted),
+	       (unsigned long long)bench_gate_counter(&l->gate, flows_limited),
+	       (unsigned long long)bench_gate_counter(&l->gate, flows_blocked),
+	       (unsigned long long)bench_gate_counter(&l->gate, packets_from_vm),
+	       (unsigned long long)bench_gate_counter(&l->gate, packets_dropped));
+}
+
+static void command(struct lane *l, char **word, int n)
+{
+	if (n == 2 && !strcmp(word[0], "blast")) {
+		blast(l, strtoul(word[1], NULL, 10));
+		return;
+	}
+	if (n == 1 && !strcmp(word[0], "counters")) {
+		counters(l);
+		return;
+	}
+	if (n == 3 && !strcmp(word[0], "gate") && !l->gated) {
+		bench_gate_open(&l->gate, word[1], strtoul(word[2], NULL, 10), l->in_index);
+		l->gated = true;
+	} else if (n == 2 && !strcmp(word[0], "policy") && l->gated) {
+		bench_gate_policy(&l->gate, word[1]);
+	} else if (n == 1 && !strcmp(word[0], "single") && l->gated) {
+		bench_gate_single(&l->gate, l->in_index);
+	} else if (n == 3 && !strcmp(word[0], "hook")) {
+		hook(l, 0, word[1]);
+		hook(l, 1, word[2]);
+	} else if ((n == 3 || n == 4) && !strcmp(word[0], "frames")) {
+		set_frames(l, word[1], strtol(word[2], NULL, 10), n == 4);
+	} else {
+		bench_die("not a command: '%s' with %d arguments", n ? word[0] : "", n - 1);
+	}
+	printf("{}\n");
+}
+
+/* A veth has its XDP queue, which live frames want, only while a program is on it. */
+static void open_queue(struct lane *l)
+{
+	if (bpf_xdp_attach((int)l->in_index, l->ref.same_xdp, 0, NULL))
+		bench_die("cannot put an XDP program on %s: %m", l->in);
+}
+
+int main(int argc, char **argv)
+{
+	struct lane l = { .in = bench_option_text(argc, argv, "--in", "port0"),
+			  .out = bench_option_text(argc, argv, "--out", "uplink"),
+			  .link = { -1, -1 } };
+	char line[4352], *word[5], *at;
+	int n;
+
+	l.in_index = if_nametoindex(l.in);
+	l.out_index = if_nametoindex(l.out);
+	if (!l.in_index || !l.out_index)
+		bench_die("no interface %s or %s here", l.in, l.out);
+	bench_check_kernel();
+	bench_pin(0);
+	bench_progs_open(&l.ref);
+	open_queue(&l);
+	set_frames(&l, "other", 1, false);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		n = 0;
+		for (at = strtok(line, " \n"); at && n < 5; at = strtok(NULL, " \n"))
+			word[n++] = at;
+		command(&l, word, n);
+	}
+	if (l.gated)
+		bench_gate_close(&l.gate);
+	return 0;
+}
