@@ -21,7 +21,7 @@ struct mirror {
 
 struct mirror_entry {
 	bool touched; /* by this daemon */
-	unsigned char value[];
+	unsigned char value[] __attribute__((aligned(8)));
 };
 
 int gate_mirror_open(struct mirror *m, int fd, uint32_t key_size, uint32_t value_size);
