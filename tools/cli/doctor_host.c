@@ -47,16 +47,15 @@ static void say_unreachable(struct doctor *d, const struct gate_error *err)
 static void say_ports(struct doctor *d, const json_t *status)
 {
 	const json_t *ports = json_object_get(status, "ports"), *p;
-	unsigned vms = 0, gated = 0, uplinks = 0;
+	unsigned vms = 0, gated = 0;
 	size_t i;
 
 	json_array_foreach (ports, i, p) {
 		const char *role = cli_str(p, "role"), *name = cli_str(p, "name");
 
-		if (role && strcmp(role, "uplink") == 0) {
-			uplinks++;
+		/* the daemon itself tells of uplinks that are missing */
+		if (role && strcmp(role, "uplink") == 0)
 			continue;
-		}
 		vms++;
 		gated += cli_bool(p, "from_vm");
 		if (!cli_bool(p, "from_vm"))
@@ -70,9 +69,6 @@ static void say_ports(struct doctor *d, const json_t *status)
 			   "no VM port was found");
 	else
 		doctor_say(d, FINDING_OK, "ports", NULL, "%u of %u VM ports are gated", gated, vms);
-	if (uplinks == 0 && d->conf->backstop)
-		doctor_say(d, FINDING_WARNING, "uplinks", "name them in [gate] uplinks",
-			   "no uplink was found, so there is no backstop");
 }
 
 bool doctor_daemon(struct doctor *d)
