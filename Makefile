@@ -83,6 +83,8 @@ $(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(CLI_
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+# It brings an engine of its own; the first definition is taken.
+$(B)/tests/bpf/test_ports: ALL_LDFLAGS += -Wl,-z,muldefs
 tests: all $(UNIT) $(BPFTEST)
 .SECONDARY:
 

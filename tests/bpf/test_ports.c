@@ -259,6 +259,7 @@ static int clean(void **state)
 {
 	char pin[GATE_PIN_PATH];
 
+	nsbox_try("ip netns del gt25-%d 2>/dev/null", getpid());
 	/* all links but lo, in one go */
 	nsbox_run("ip -o link | sed -n 's/^[0-9]*: \\([^@:]*\\).*/\\1/p' | grep -vx lo | "
 		  "while read l; do ip link del $l 2>/dev/null; done; true");
@@ -422,11 +423,12 @@ static void test_namespace_and_back(void **state)
 	configure(&d, GATE_HOOK_TCX);
 	start(&d);
 	uint32_t g0 = if_nametoindex("g0");
-	nsbox_run("mkdir -p /run/netns && ip netns add gt25 && ip link set g0 netns gt25");
+	nsbox_run("mkdir -p /run/netns && ip netns add gt25-%d && ip link set g0 netns gt25-%d",
+		  getpid(), getpid());
 	assert_true(WAIT_FOR(&d, note_of(g0)->downs == 1));
-	nsbox_run("ip netns exec gt25 ip link set g0 netns %d && ip netns del gt25 && "
+	nsbox_run("ip netns exec gt25-%d ip link set g0 netns %d && ip netns del gt25-%d && "
 		  "ip link set g0 master br0",
-		  getpid());
+		  getpid(), getpid(), getpid());
 	assert_true(WAIT_FOR(&d, port("g0")->from_vm));
 	assert_int_equal(gate_attach_check(d.a, if_nametoindex("g0"), GATE_FROM_VM), 1);
 	stop(&d);
