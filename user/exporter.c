@@ -263,6 +263,9 @@ int gate_exporter_reconfigure(struct gate_exporter *x, const struct gate_config 
 	x->textfile = textfile;
 	x->source.per_vm = c->per_vm;
 	try_listen(x);
+	/* and the file at once, not at the end of a period */
+	sd_event_source_set_time(x->timer, 0);
+	sd_event_source_set_enabled(x->timer, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -276,9 +279,9 @@ int gate_exporter_open(struct gate_exporter **out, sd_event *ev,
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	x->ev = ev;
 	x->source = *s;
-	if (gate_exporter_reconfigure(x, c) < 0 ||
-	    sd_event_add_time_relative(ev, &x->timer, CLOCK_MONOTONIC, 0, ACCURACY_US, on_timer,
-				       x) < 0) {
+	if (sd_event_add_time_relative(ev, &x->timer, CLOCK_MONOTONIC, 0, ACCURACY_US, on_timer,
+				       x) < 0 ||
+	    gate_exporter_reconfigure(x, c) < 0) {
 		gate_exporter_close(x);
 		return gate_error_set(err, GATE_ERR_FAILED, "cannot serve the metrics");
 	}

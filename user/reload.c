@@ -93,8 +93,7 @@ void gate_reload(struct gate_daemon *d)
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)t.tv_sec * 1000000ULL +
 			   (unsigned long long)t.tv_nsec / 1000ULL);
-	if (reload(d, &err)) {
-		log_error("the old configuration stays in force: %s", err.message);
+	if (reload(d, &err)) { /* goes to the log as well */
 		gate_engine_problem_set(d->engine, "config", "reload",
 					"the old configuration stays in force: %s", err.message);
 	} else {
