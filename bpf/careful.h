@@ -93,8 +93,8 @@ static __always_inline enum frame_kind step_llc(ctx_t *ctx, struct link *link)
 		return FRAME_OTHER;
 	link->type = get16(llc + 6);
 	link->off += 8;
-	/* A length here would be LLC in LLC, which nobody reads. */
-	return link->type < TYPE_MIN ? FRAME_OTHER : FRAME_CLOSER;
+	/* A length here is LLC in LLC: hardly anybody reads that, but it can hide IP. */
+	return FRAME_CLOSER;
 }
 
 static __always_inline enum frame_kind step_tag(ctx_t *ctx, struct link *link)
