@@ -172,7 +172,7 @@ static void add_link(struct builder *b, int type, int bytes, const uint8_t *p)
 static bool add_pppoe(struct builder *b, const char *word)
 {
 	bool compressed = !strcmp(word, "pppoec");
-	int proto = b->type == 0x86dd ? 0x57 : 0x21, n = built(b);
+	int proto = b->type == 0x86dd ? 0x57 : b->type == 0x8847 ? 0x281 : 0x21, n = built(b);
 	uint8_t *p;
 
 	if (!strcmp(word, "lcp"))
