@@ -18,11 +18,12 @@ struct gate_attacher {
 	struct gate_tc tc;
 	bool to_vm;
 	bool hurried;
+	enum gate_early_drop early;
 };
 
 const char *gate_attach_where(enum gate_where where)
 {
-	static const char *const name[] = { "from_vm", "to_vm", "uplink_out" };
+	static const char *const name[] = { "from_vm", "to_vm", "uplink_out", "early_drop" };
 
 	_Static_assert(sizeof(name) / sizeof(name[0]) == GATE_NWHERE, "a name for each hook");
 	return name[where];
@@ -53,6 +54,7 @@ void gate_attach_reconfigure(struct gate_attacher *a, const struct gate_config *
 	/* on the legacy hook it needs clsact, which is in the way of others: only when asked */
 	a->to_vm = c->to_vm_set ? c->to_vm : a->b->tcx;
 	a->tc.clsact = a->to_vm;
+	a->early = a->b->early_drop >= 0 ? c->early_drop : GATE_EARLY_OFF;
 }
 
 int gate_attach_open(struct gate_attacher **out, struct gate_bpf *b, const struct gate_config *c,
@@ -101,6 +103,17 @@ bool gate_attach_wants_to_vm(const struct gate_attacher *a)
 	return a->to_vm;
 }
 
+/*
+ * Measured (docs/performance.md): on a tap or veth that is handed skbs or bytes
+ * from_vm drops for less than XDP does; where a driver hands XDP its frames, that
+ * is a device without a kind of its own, XDP wins.
+ */
+bool gate_attach_wants_early(const struct gate_attacher *a, const char *kind)
+{
+	return a->early == GATE_EARLY_ON ? strcmp(kind, "macvtap") != 0
+					 : a->early == GATE_EARLY_AUTO && !*kind;
+}
+
 struct gate_bpf *gate_attach_bpf(struct gate_attacher *a)
 {
 	return a->b;
@@ -127,7 +140,17 @@ static int put_failed(uint32_t ifindex, const char *name, enum gate_where where,
 			       "clsact; `tc qdisc del dev %s ingress` makes way",
 			       hook, name, name);
 		break;
+	case EOPNOTSUPP:
+		gate_error_set(err, GATE_ERR_FAILED,
+			       "cannot attach %s to %s: its driver has no native XDP", hook, name);
+		break;
 	case EBUSY:
+		if (where == GATE_EARLY_DROP) {
+			gate_error_set(err, GATE_ERR_FAILED,
+				       "cannot attach %s to %s: another XDP program is there", hook,
+				       name);
+			break;
+		}
 		gate_error_set(err, GATE_ERR_FAILED,
 			       "cannot attach %s to %s: others have filters at every priority",
 			       hook, name);
@@ -158,20 +181,27 @@ static bool is_egress(enum gate_where where, bool macvtap)
 	}
 }
 
+static bool by_link(const struct gate_attacher *a, enum gate_where where)
+{
+	return a->b->tcx || where == GATE_EARLY_DROP;
+}
+
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 		    enum gate_where where, bool macvtap, struct gate_error *err)
 {
-	const int prog[] = { a->b->from_vm, a->b->to_vm, a->b->uplink_out };
+	const int prog[] = { a->b->from_vm, a->b->to_vm, a->b->uplink_out, a->b->early_drop };
 	const bool egress = is_egress(where, macvtap);
 	int r;
 
-	if (a->b->tcx)
+	if (by_link(a, where))
 		r = gate_tcx_put(a->b->pin, ifindex, where, egress, prog[where]);
 	else
 		r = gate_tc_put(&a->tc, ifindex, where, egress, prog[where]);
 	if (r)
 		return put_failed(ifindex, name, where, r, err);
 
+	if (where == GATE_EARLY_DROP)
+		return 0;
 	/* what an earlier daemon has put on the other hook would judge a second time */
 	if (a->b->tcx)
 		gate_tc_remove(&a->tc, ifindex, where);
@@ -182,7 +212,7 @@ int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 
 static int check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where, uint32_t prog_id)
 {
-	if (a->b->tcx)
+	if (by_link(a, where))
 		return gate_tcx_check(a->b->pin, ifindex, where, prog_id);
 	return gate_tc_check(&a->tc, ifindex, where, prog_id);
 }
@@ -199,8 +229,8 @@ int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_whe
 
 int gate_attach_remove(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
 {
-	int r = a->b->tcx ? gate_tcx_remove(a->b->pin, ifindex, where)
-			  : gate_tc_remove(&a->tc, ifindex, where);
+	int r = by_link(a, where) ? gate_tcx_remove(a->b->pin, ifindex, where)
+				  : gate_tc_remove(&a->tc, ifindex, where);
 
 	return r < 0 ? r : 0;
 }
@@ -253,7 +283,7 @@ static int clear_link(struct removal *r, const struct gate_link *l)
 {
 	for (int w = 0; w < GATE_NWHERE; w++) {
 		int tcx = gate_tcx_remove(r->pin, l->ifindex, w);
-		int tc = gate_tc_remove(&r->tc, l->ifindex, w);
+		int tc = w == GATE_EARLY_DROP ? 0 : gate_tc_remove(&r->tc, l->ifindex, w);
 		if (tcx > 0)
 			say_removed(r, l->name, w, "tcx");
 		if (tc > 0)

@@ -9,7 +9,8 @@
 
 #include "bpf.h"
 
-enum gate_where { GATE_FROM_VM, GATE_TO_VM, GATE_UPLINK_OUT };
+/* EARLY_DROP is an XDP link on a VM port, beside from_vm and never instead of it. */
+enum gate_where { GATE_FROM_VM, GATE_TO_VM, GATE_UPLINK_OUT, GATE_EARLY_DROP };
 
 struct gate_attacher;
 
@@ -21,6 +22,8 @@ void gate_attach_close(struct gate_attacher *a);
 const char *gate_attach_hook(const struct gate_attacher *a);
 /* Is to_vm put on VM ports? With tcx unless configured off, with tc only where configured. */
 bool gate_attach_wants_to_vm(const struct gate_attacher *a);
+/* Is early_drop put on this VM port? `on`: on each; `auto`: only where it pays. */
+bool gate_attach_wants_early(const struct gate_attacher *a, const char *kind);
 /* Flags of a port whose from_vm is attached: GATE_PORT_JUDGED, GATE_PORT_STAMPED or 0. */
 uint32_t gate_attach_port_flags(const struct gate_attacher *a);
 struct gate_bpf *gate_attach_bpf(struct gate_attacher *a);
@@ -32,7 +35,8 @@ void gate_attach_reconfigure(struct gate_attacher *a, const struct gate_config *
  * @ifindex, @name: the link; the name is for the sentence in @err only.
  * @macvtap: VM traffic shows at its egress, so that from_vm and to_vm change sides.
  *
- * from_vm goes to TC ingress, the others to egress.
+ * from_vm goes to TC ingress, to_vm and uplink_out to egress, early_drop to XDP
+ * in the driver. -EOPNOTSUPP: the driver has no XDP.
  * Return: 0, -ENODEV when the link is gone (no message), or -errno.
  */
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,

@@ -6,7 +6,7 @@
 #include "attach.h"
 #include "rtnl.h"
 
-#define GATE_NWHERE 3
+#define GATE_NWHERE 4
 
 /* Names of the hooks in pins and filters. */
 const char *gate_attach_where(enum gate_where where);
@@ -14,7 +14,7 @@ const char *gate_attach_where(enum gate_where where);
 /* Which hook this kernel and configuration use. An error where tcx is asked for in vain. */
 int gate_attach_choose(const struct gate_config *c, bool *tcx, struct gate_error *err);
 
-/* ---- attach_tcx.c ---- */
+/* ---- attach_tcx.c: links, of tcx and (early_drop) of XDP ---- */
 
 /* Does this kernel know tcx (6.6+)? */
 bool gate_tcx_available(void);

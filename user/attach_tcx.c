@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * tcx links (Linux 6.6+). A pinned link keeps the program on its device without
- * the daemon, is not touched by anybody's qdisc commands, and changes its
- * program in place.
+ * tcx links (Linux 6.6+), and XDP links for early_drop (5.9+). A pinned link keeps
+ * the program on its device without the daemon, is not touched by anybody's qdisc
+ * commands, and changes its program in place.
  */
 #include "attach_priv.h"
 #include "pins.h"
@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,12 +21,13 @@
 #define TCX_INGRESS   46
 #define TCX_EGRESS    47
 #define LINK_TYPE_TCX 11
+#define LINK_TYPE_XDP 6
 #define F_BEFORE      (1U << 3)
 
 struct tcx_link_info {
 	uint32_t type, id, prog_id, pad;
-	uint32_t ifindex; /* 0 once the device is gone or the link was detached */
-	uint32_t attach_type;
+	uint32_t ifindex;     /* 0 once the device is gone or the link was detached */
+	uint32_t attach_type; /* tcx only */
 };
 
 struct tcx_link_create {
@@ -54,7 +56,19 @@ static int link_info(int fd, struct tcx_link_info *out)
 	memset(out, 0, sizeof(*out));
 	if (bpf_obj_get_info_by_fd(fd, out, &len) < 0)
 		return -errno;
-	return out->type == LINK_TYPE_TCX ? 0 : -EINVAL;
+	return out->type == LINK_TYPE_TCX || out->type == LINK_TYPE_XDP ? 0 : -EINVAL;
+}
+
+/*
+ * Native XDP only: the generic kind runs when the skb exists already, which is
+ * where from_vm does the same for less.
+ */
+static int create_xdp_link(int prog, uint32_t ifindex)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
+	int fd = bpf_link_create(prog, (int)ifindex, BPF_XDP, &opts);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /*
@@ -84,8 +98,10 @@ static int update_link(const char *path, uint32_t ifindex, bool egress, int prog
 	if (fd < 0)
 		return -errno;
 	err = link_info(fd, &info);
-	if (!err &&
-	    (info.ifindex != ifindex || info.attach_type != (egress ? TCX_EGRESS : TCX_INGRESS)))
+	if (!err && info.ifindex != ifindex)
+		err = -ENOLINK;
+	if (!err && info.type == LINK_TYPE_TCX &&
+	    info.attach_type != (egress ? TCX_EGRESS : TCX_INGRESS))
 		err = -ENOLINK;
 	if (!err && bpf_link_update(fd, prog, NULL) < 0)
 		err = -errno;
@@ -104,7 +120,8 @@ int gate_tcx_put(const char *pin, uint32_t ifindex, enum gate_where where, bool 
 	if (update_link(path, ifindex, egress, prog) == 0)
 		return 0;
 
-	int fd = create_link(prog, ifindex, egress);
+	int fd = where == GATE_EARLY_DROP ? create_xdp_link(prog, ifindex)
+					  : create_link(prog, ifindex, egress);
 	if (fd < 0)
 		return fd;
 	/* the rename takes a stale link's place in one step */

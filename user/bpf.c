@@ -18,6 +18,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "early.skel.h"
 #include "gate25.skel.h"
 
 /* One level down: what libbpf warns of is told again by us where it matters. */
@@ -236,22 +237,62 @@ static int pin_programs(struct gate_bpf *b)
 	return err;
 }
 
+static int take_program(struct gate_bpf *b, const struct bpf_program *prog, int i, int *fd)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	*fd = bpf_program__fd(prog);
+	if (bpf_obj_get_info_by_fd(*fd, &info, &len) < 0)
+		return -errno;
+	memcpy(b->tag[i], info.tag, sizeof(b->tag[i]));
+	b->id[i] = info.id;
+	return 0;
+}
+
 static int take_programs(struct gate_bpf *b)
 {
 	const struct bpf_program *prog[] = { b->skel->progs.g25_from_vm, b->skel->progs.g25_to_vm,
 					     b->skel->progs.g25_uplink_out };
 	int *const fd[] = { &b->from_vm, &b->to_vm, &b->uplink_out };
 
-	for (int i = 0; i < 3; i++) {
-		struct bpf_prog_info info = { 0 };
-		uint32_t len = sizeof(info);
-		*fd[i] = bpf_program__fd(prog[i]);
-		if (bpf_obj_get_info_by_fd(*fd[i], &info, &len) < 0)
-			return -errno;
-		memcpy(b->tag[i], info.tag, sizeof(b->tag[i]));
-		b->id[i] = info.id;
+	int err = 0;
+
+	for (int i = 0; i < 3 && !err; i++)
+		err = take_program(b, prog[i], i, fd[i]);
+	return err;
+}
+
+/*
+ * Early drop runs on the same maps. It is an economy, not the gate: where it does
+ * not load the gate goes on without it, and says so.
+ */
+static int load_early(struct gate_bpf *b, const struct gate_config *c)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	if (c->early_drop == GATE_EARLY_OFF)
+		return 0;
+	b->early = early_bpf__open();
+	if (!b->early)
+		return -errno;
+	memcpy((void *)&b->early->rodata->params, (const void *)&b->skel->rodata->params,
+	       sizeof(b->early->rodata->params));
+	bpf_object__for_each_map(map, b->early->obj)
+	{
+		struct bpf_map *shared =
+			bpf_object__find_map_by_name(b->skel->obj, bpf_map__name(map));
+		if (shared && !bpf_map__is_internal(map) && !err)
+			err = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 	}
-	return 0;
+	err = err ? err : early_bpf__load(b->early);
+	if (err) {
+		log_warning("early_drop is left out: the kernel refuses the program: %s",
+			    strerror(-err));
+		return 0;
+	}
+	return take_program(b, b->early->progs.g25_early_drop, GATE_EARLY_DROP, &b->early_drop);
 }
 
 /* ---- opening ---- */
@@ -420,7 +461,7 @@ int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gat
 	if (!b)
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	gate_maps_init(&b->maps);
-	b->from_vm = b->to_vm = b->uplink_out = b->lock = -1;
+	b->from_vm = b->to_vm = b->uplink_out = b->early_drop = b->lock = -1;
 	int r = gate_pins_open(c->pin, &b->lock, err);
 	if (r)
 		goto fail;
@@ -432,6 +473,7 @@ int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gat
 	r = gate_pins_path(abi, "%s/abi%d", b->pin, GATE_ABI);
 	r = r ? r : gate_pins_mkdir(abi);
 	r = r ? r : open_maps(b, c, &s);
+	r = r ? r : load_early(b, c);
 	r = r ? r : pin_programs(b);
 	if (r) {
 		r = open_failed(b, &s, r, err);
@@ -470,6 +512,7 @@ void gate_bpf_close(struct gate_bpf *b)
 		gate_sizes_from_conf(b->maps.conf, &s);
 	gate_maps_close(&b->maps, &s);
 	gate_upgrade_close(b->upgrade);
+	early_bpf__destroy(b->early);
 	gate25_bpf__destroy(b->skel);
 	if (b->lock >= 0)
 		close(b->lock);

@@ -10,13 +10,15 @@
 #include "maps.h"
 
 struct gate25_bpf;
+struct early_bpf;
 struct gate_upgrade;
 
 struct gate_bpf {
 	struct gate_maps maps;
 	int from_vm, to_vm, uplink_out; /* program fds */
-	uint8_t tag[3][8];		/* kernel's program tags, same order */
-	uint32_t id[3];			/* kernel's program ids, same order */
+	int early_drop;			/* -1 = not wanted, or this kernel cannot */
+	uint8_t tag[4][8];		/* kernel's program tags, same order */
+	uint32_t id[4];			/* kernel's program ids, same order */
 	bool adopted;			/* maps (or their content) were there already */
 	bool tcx;			/* the hook this kernel and configuration use, else tc */
 	bool stamped;	       /* from_vm leaves its stamp on the frames it passes (tc only) */
@@ -26,6 +28,7 @@ struct gate_bpf {
 	/* bpf.c's own */
 	int lock;
 	struct gate25_bpf *skel;
+	struct early_bpf *early;
 	struct gate_upgrade *upgrade; /* what to copy again once the programs are swapped */
 };
 

@@ -26,8 +26,10 @@
 #define BIT(where) (1U << (where))
 
 static const char *const problem_code[GATE_NWHERE] = { "port_unattached", "to_vm_unattached",
-						       "backstop_unattached" };
-static const enum gate_where order[GATE_NWHERE] = { GATE_UPLINK_OUT, GATE_FROM_VM, GATE_TO_VM };
+						       "backstop_unattached",
+						       "early_drop_unattached" };
+static const enum gate_where order[GATE_NWHERE] = { GATE_UPLINK_OUT, GATE_FROM_VM, GATE_TO_VM,
+						    GATE_EARLY_DROP };
 
 static bool is_macvtap(const struct port *port)
 {
@@ -198,7 +200,9 @@ void gate_ports_work(struct gate_ports *p)
 				&err);
 	if (r == -ENODEV)
 		return; /* its event is on the way */
-	if (r) {
+	if (r == -EOPNOTSUPP && where == GATE_EARLY_DROP && p->c->early_drop == GATE_EARLY_AUTO) {
+		port->want &= ~BIT(where); /* where it pays, and where it can be */
+	} else if (r) {
 		if (where == GATE_FROM_VM && port->adopted) {
 			port->adopted = false;
 			tell_up(p, port);
@@ -220,7 +224,8 @@ static unsigned wanted(const struct gate_ports *p, const struct port *port)
 {
 	switch (port->role) {
 	case GATE_ROLE_VM:
-		return BIT(GATE_FROM_VM) | (gate_attach_wants_to_vm(p->a) ? BIT(GATE_TO_VM) : 0);
+		return BIT(GATE_FROM_VM) | (gate_attach_wants_to_vm(p->a) ? BIT(GATE_TO_VM) : 0) |
+		       (gate_attach_wants_early(p->a, port->link.kind) ? BIT(GATE_EARLY_DROP) : 0);
 	case GATE_ROLE_UPLINK:
 		return p->c->backstop || p->c->uplink_mode ? BIT(GATE_UPLINK_OUT) : 0;
 	default:
@@ -268,6 +273,12 @@ void gate_ports_enter(struct gate_ports *p, struct port *port, enum gate_role ro
 		break;
 	}
 	gate_ports_rehook(p, port);
+	if (role != GATE_ROLE_VM)
+		return;
+	/* an earlier daemon's, of a configuration that wanted them */
+	for (int w = 0; w < GATE_NWHERE; w++)
+		if (!(port->want & BIT(w)))
+			gate_attach_remove(p->a, ifindex, w);
 }
 
 void gate_ports_leave(struct gate_ports *p, struct port *port)
