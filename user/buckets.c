@@ -13,7 +13,7 @@ void gate_bucket_left(const struct gate_rate_spec *r, uint32_t burst, uint64_t t
 	uint64_t spent = tat > now ? tat - now : 0;
 
 	if (!interval) {
-		*out = (struct gate_bucket_left){.left_tenths = size * 10};
+		*out = (struct gate_bucket_left){ .left_tenths = size * 10 };
 		return;
 	}
 	if (spent > full)
@@ -66,7 +66,7 @@ void gate_buckets_budget(struct gate_buf *b, struct gate_engine *e, const struct
 			 uint32_t slot, uint64_t now)
 {
 	const struct gate_vm_spec *vm = gate_engine_vm(e, slot);
-	struct gate_subject tenant = {.kind = GATE_S_TENANT};
+	struct gate_subject tenant = { .kind = GATE_S_TENANT };
 	uint32_t n = m->vms[slot].budget;
 	const struct gate_own *own;
 	unsigned i;

@@ -10,7 +10,7 @@
 void gate_buf_free(struct gate_buf *b)
 {
 	free(b->data);
-	*b = (struct gate_buf){0};
+	*b = (struct gate_buf){ 0 };
 }
 
 char *gate_buf_room(struct gate_buf *b, size_t n)
@@ -39,7 +39,7 @@ char *gate_buf_steal(struct gate_buf *b, size_t *len)
 	char *data = b->data;
 
 	*len = b->len;
-	*b = (struct gate_buf){0};
+	*b = (struct gate_buf){ 0 };
 	return data;
 }
 

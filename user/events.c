@@ -52,7 +52,7 @@ const char *gate_notice_kind_name(enum gate_notice_kind k)
 static void format_address(struct gate_buf *b, const char *key, const uint8_t addr[16],
 			   uint8_t family)
 {
-	struct gate_prefix p = {.len = 128, .v4 = family == 4};
+	struct gate_prefix p = { .len = 128, .v4 = family == 4 };
 	char text[64];
 
 	memcpy(p.addr, addr, sizeof(p.addr));
@@ -108,7 +108,7 @@ static void on_notice(void *arg, const struct gate_notice *n)
 	struct gate_events *v = arg;
 	struct kept *k = &v->kept[v->next % GATE_EVENTS_KEPT];
 	struct gate_event_line line;
-	struct gate_buf b = {0};
+	struct gate_buf b = { 0 };
 
 	gate_events_format(&b, v->next, n);
 	if (b.failed) {
@@ -203,12 +203,12 @@ void gate_events_close(struct gate_events *v)
 
 void gate_events_on_follow(struct gate_events *v, gate_events_cb cb, void *arg)
 {
-	v->follow = (struct listener){cb, arg};
+	v->follow = (struct listener){ cb, arg };
 }
 
 void gate_events_on_notify(struct gate_events *v, gate_events_cb cb, void *arg)
 {
-	v->notify = (struct listener){cb, arg};
+	v->notify = (struct listener){ cb, arg };
 }
 
 uint64_t gate_events_first(const struct gate_events *v)
@@ -225,5 +225,5 @@ void gate_events_line(const struct gate_events *v, uint64_t number, struct gate_
 {
 	const struct kept *k = &v->kept[number % GATE_EVENTS_KEPT];
 
-	*out = (struct gate_event_line){.text = k->text, .len = k->len, .subject = k->subject};
+	*out = (struct gate_event_line){ .text = k->text, .len = k->len, .subject = k->subject };
 }

@@ -60,6 +60,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 				  const char *method, const char *version, const char *data,
 				  size_t *len, void **state)
 {
+	static char seen;
 	struct gate_exporter *x = arg;
 	struct gate_buf b = { 0 };
 	enum MHD_Result result;
@@ -69,6 +70,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 		gate_buf_puts(&b, "only GET\n");
 		return send_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, text_type, &b);
 	}
+	if (!*state) { /* an answer to the first call would end the connection */
+		*state = &seen;
+		return MHD_YES;
+	}
+	if (*len) /* a GET with a body */
+		return MHD_NO;
 	if (strcmp(url, "/metrics") != 0) {
 		gate_buf_puts(&b, "gate25: the metrics are at /metrics\n");
 		return send_text(c, strcmp(url, "/") ? MHD_HTTP_NOT_FOUND : MHD_HTTP_OK, text_type,

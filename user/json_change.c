@@ -14,7 +14,7 @@ void gate_json_change_clear(struct gate_json_change *c)
 {
 	free(c->change.exempt_add);
 	free(c->change.exempt_del);
-	*c = (struct gate_json_change){0};
+	*c = (struct gate_json_change){ 0 };
 }
 
 static int read_expiry(const json_t *o, int64_t now, int64_t *out, struct gate_error *err)
@@ -41,8 +41,8 @@ static int read_expiry(const json_t *o, int64_t now, int64_t *out, struct gate_e
 /* Policy keys without "state" would do nothing. */
 static int needs_state(const json_t *o, struct gate_error *err)
 {
-	static const char *const keys[] = {"on",	   "rates",  "burst", "concurrent",
-					   "destinations", "refuse", "drain", NULL};
+	static const char *const keys[] = { "on",	    "rates",  "burst", "concurrent",
+					    "destinations", "refuse", "drain", NULL };
 	unsigned i;
 
 	for (i = 0; keys[i]; i++)
@@ -89,7 +89,7 @@ static int read_quarantine(const json_t *o, int64_t expires, const char *reason,
 
 static int read_exempt(const json_t *o, struct gate_change *c, struct gate_error *err)
 {
-	static const char *const keys[] = {"add", "del", NULL};
+	static const char *const keys[] = { "add", "del", NULL };
 	const json_t *e = json_object_get(o, "exempt");
 	int r;
 
@@ -142,11 +142,11 @@ static int read_parts(const json_t *o, int64_t now, struct gate_json_change *out
 int gate_json_read_change(const char *text, size_t len, int64_t now, struct gate_json_change *out,
 			  struct gate_error *err)
 {
-	static const char *const keys[] = {"state",	 "on",		 "rates",  "burst",
-					   "concurrent", "destinations", "refuse", "drain",
-					   "expires",	 "for",		 "reason", "quarantine",
-					   "observe",	 "budget",	 "exempt", NULL};
-	struct gate_json_change c = {.change.policy.refuse = GATE_REFUSE_UNSET};
+	static const char *const keys[] = { "state",	  "on",		  "rates",  "burst",
+					    "concurrent", "destinations", "refuse", "drain",
+					    "expires",	  "for",	  "reason", "quarantine",
+					    "observe",	  "budget",	  "exempt", NULL };
+	struct gate_json_change c = { .change.policy.refuse = GATE_REFUSE_UNSET };
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
@@ -165,10 +165,10 @@ int gate_json_read_change(const char *text, size_t len, int64_t now, struct gate
 int gate_json_read_why(const char *text, size_t len, struct gate_json_why *out,
 		       struct gate_error *err)
 {
-	static const char *const keys[] = {"subject", "destination", "port", NULL};
+	static const char *const keys[] = { "subject", "destination", "port", NULL };
 	const char *subject = NULL, *destination = NULL;
 	_cleanup_json_ json_t *o = NULL;
-	struct gate_json_why w = {0};
+	struct gate_json_why w = { 0 };
 	uint64_t port = 0;
 	int r;
 

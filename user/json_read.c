@@ -185,7 +185,7 @@ int gate_jr_prefixes(const json_t *o, const char *key, size_t max, struct gate_p
 static int read_rate(const json_t *v, const char *key, bool burst, struct gate_rate_spec *out,
 		     struct gate_error *err)
 {
-	static const char *const keys[] = {"count", "per", "burst", NULL};
+	static const char *const keys[] = { "count", "per", "burst", NULL };
 	uint64_t count = 0, own_burst = 0;
 	const char *per = NULL;
 	uint32_t per_s = 0;
@@ -210,15 +210,16 @@ static int read_rate(const json_t *v, const char *key, bool burst, struct gate_r
 			     per);
 	if (own_burst && !burst)
 		return usage(err, "\"%s\" has no burst of its own", key);
-	*out = (struct gate_rate_spec){
-		.count = (uint32_t)count, .per_s = per_s, .burst = (uint32_t)own_burst};
+	*out = (struct gate_rate_spec){ .count = (uint32_t)count,
+					.per_s = per_s,
+					.burst = (uint32_t)own_burst };
 	return 0;
 }
 
 int gate_jr_rates(const json_t *o, const char *key, struct gate_rate_spec *out, unsigned *n,
 		  struct gate_error *err)
 {
-	struct gate_rate_spec rates[GATE_MAX_RATES] = {0};
+	struct gate_rate_spec rates[GATE_MAX_RATES] = { 0 };
 	const json_t *a;
 	size_t i;
 	int r;
@@ -240,7 +241,7 @@ static int read_limits(const json_t *o, struct gate_limits *out, struct gate_err
 {
 	const json_t *destinations = json_object_get(o, "destinations");
 	uint64_t burst = 0, concurrent = 0;
-	struct gate_limits l = {0};
+	struct gate_limits l = { 0 };
 	int r;
 
 	r = gate_jr_rates(o, "rates", l.rates, &l.nrates, err);
@@ -265,8 +266,8 @@ static int keys_fit_state(const json_t *o, enum gate_state state, struct gate_er
 		const char *key;
 		bool with_limit;
 	} table[] = {
-		{"rates", true},	{"burst", true},  {"concurrent", true},
-		{"destinations", true}, {"refuse", true}, {"drain", false},
+		{ "rates", true },	  { "burst", true },  { "concurrent", true },
+		{ "destinations", true }, { "refuse", true }, { "drain", false },
 	};
 	unsigned i;
 
@@ -285,7 +286,7 @@ static int keys_fit_state(const json_t *o, enum gate_state state, struct gate_er
 
 int gate_jr_policy(const json_t *o, struct gate_policy_spec *out, struct gate_error *err)
 {
-	struct gate_policy_spec p = {.refuse = GATE_REFUSE_UNSET};
+	struct gate_policy_spec p = { .refuse = GATE_REFUSE_UNSET };
 	const char *state = NULL, *refuse = NULL;
 	enum gate_refuse how;
 	int r;

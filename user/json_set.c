@@ -14,7 +14,7 @@ void gate_json_vm_clear(struct gate_vm_spec *vm)
 	free(vm->macs);
 	free(vm->ips);
 	free(vm->pairs);
-	*vm = (struct gate_vm_spec){.binding = -1};
+	*vm = (struct gate_vm_spec){ .binding = -1 };
 }
 
 static int copy_list(void *to, const void *from, unsigned n, size_t size)
@@ -122,9 +122,9 @@ static int read_ip(const json_t *v, void *out, struct gate_error *err)
 
 static int read_pair(const json_t *v, void *out, struct gate_error *err)
 {
-	static const char *const keys[] = {"mac", "ip", NULL};
+	static const char *const keys[] = { "mac", "ip", NULL };
 	const char *mac = NULL, *ip = NULL;
-	struct gate_pair pair = {0};
+	struct gate_pair pair = { 0 };
 	int r;
 
 	if (!json_is_object(v))
@@ -199,8 +199,8 @@ int gate_jr_vm(const json_t *o, struct gate_vm_spec *vm, struct gate_error *err)
 int gate_json_read_vm(const char *text, size_t len, struct gate_vm_spec *vm, char *reason,
 		      struct gate_error *err)
 {
-	static const char *const keys[] = {"ports",  "macs",	"ips",	  "pairs",
-					   "tenant", "binding", "reason", NULL};
+	static const char *const keys[] = { "ports",  "macs",	 "ips",	   "pairs",
+					    "tenant", "binding", "reason", NULL };
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
@@ -215,10 +215,10 @@ int gate_json_read_vm(const char *text, size_t len, struct gate_vm_spec *vm, cha
 static int read_item_policy(const json_t *o, const uint16_t *ports, unsigned nports,
 			    struct gate_own *own, struct gate_error *err)
 {
-	static const char *const keys[] = {"on",	 "state",	 "rates",  "burst",
-					   "concurrent", "destinations", "refuse", "drain",
-					   "expires",	 "reason",	 "by",	   "since",
-					   NULL};
+	static const char *const keys[] = { "on",	  "state",	  "rates",  "burst",
+					    "concurrent", "destinations", "refuse", "drain",
+					    "expires",	  "reason",	  "by",	    "since",
+					    NULL };
 	struct gate_policy_spec p;
 	const char *by = NULL;
 	unsigned scope = 0;
@@ -256,7 +256,7 @@ static int read_item_policy(const json_t *o, const uint16_t *ports, unsigned npo
 
 static int read_item_quarantine(const json_t *o, struct gate_own *own, struct gate_error *err)
 {
-	static const char *const keys[] = {"until", "reason", "by", "since", NULL};
+	static const char *const keys[] = { "until", "reason", "by", "since", NULL };
 	const json_t *q = json_object_get(o, "quarantine");
 	const char *by = NULL;
 	int r;
@@ -284,8 +284,8 @@ static int read_item_quarantine(const json_t *o, struct gate_own *own, struct ga
 static int read_item_subject(const json_t *o, const uint16_t *ports, unsigned nports,
 			     struct gate_own *own, struct gate_error *err)
 {
-	static const char *const keys[] = {"kind",    "subject", "policies", "quarantine",
-					   "observe", "budget",	 "exempt",   NULL};
+	static const char *const keys[] = { "kind",    "subject", "policies", "quarantine",
+					    "observe", "budget",  "exempt",   NULL };
 	const char *subject = NULL;
 	const json_t *policies;
 	size_t i;
@@ -316,8 +316,8 @@ static int read_item_subject(const json_t *o, const uint16_t *ports, unsigned np
 
 static int read_item_vm(const json_t *o, struct gate_vm_spec *vm, struct gate_error *err)
 {
-	static const char *const keys[] = {"kind",  "name",   "ports",	 "macs", "ips",
-					   "pairs", "tenant", "binding", NULL};
+	static const char *const keys[] = { "kind",  "name",   "ports",	  "macs", "ips",
+					    "pairs", "tenant", "binding", NULL };
 	const char *name = NULL;
 	int r;
 
@@ -337,13 +337,13 @@ void gate_json_item_clear(struct gate_set_item *it)
 {
 	gate_json_vm_clear(&it->vm);
 	free(it->own.exempt);
-	*it = (struct gate_set_item){.vm.binding = -1};
+	*it = (struct gate_set_item){ .vm.binding = -1 };
 }
 
 int gate_json_read_item(const char *text, size_t len, const uint16_t *ports, unsigned nports,
 			struct gate_set_item *out, struct gate_error *err)
 {
-	struct gate_set_item it = {.vm.binding = -1};
+	struct gate_set_item it = { .vm.binding = -1 };
 	_cleanup_json_ json_t *o = NULL;
 	const char *kind = NULL;
 	json_error_t e;

@@ -58,7 +58,7 @@ static bool first_refusal(struct gate_notify *n, const struct gate_notice *notic
 	int64_t now_s = notice->time_ms / 1000;
 	bool first = t->hash != h || now_s - t->last_s > SILENT_S;
 
-	*t = (struct told){.hash = h, .last_s = now_s};
+	*t = (struct told){ .hash = h, .last_s = now_s };
 	return first;
 }
 

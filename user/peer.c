@@ -85,7 +85,7 @@ int gate_peer_get(int fd, const struct gate_peer_policy *policy, struct gate_pee
 		if (r)
 			return r;
 	}
-	*out = (struct gate_peer){.uid = cred.uid, .right = best};
+	*out = (struct gate_peer){ .uid = cred.uid, .right = best };
 	return 0;
 }
 

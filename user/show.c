@@ -34,7 +34,7 @@ static int by_slot(const void *a, const void *b)
 
 void gate_show_begin(struct gate_show *s, struct gate_engine *e, const struct gate_maps *m)
 {
-	*s = (struct gate_show){.engine = e, .maps = m};
+	*s = (struct gate_show){ .engine = e, .maps = m };
 	gate_engine_ports(e, collect_port, s);
 	if (s->nports)
 		qsort(s->ports, s->nports, sizeof(*s->ports), by_slot);
@@ -218,10 +218,10 @@ static void write_buckets(const struct gate_show *s, struct gate_buf *b, uint32_
 void gate_show_vm(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
 {
 	const struct gate_vm_spec *vm = gate_engine_vm(s->engine, slot);
-	struct gate_counters counters = {0};
+	struct gate_counters counters = { 0 };
 	char text[GATE_SUBJECT_LEN + 4];
 	struct gate_subject who;
-	struct in_force f = {0};
+	struct in_force f = { 0 };
 	uint32_t active = 0;
 
 	gate_engine_slot_subject(s->engine, slot, &who);

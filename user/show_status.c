@@ -93,9 +93,9 @@ void gate_show_status(const struct gate_show *s, struct gate_buf *b,
 		      const struct gate_show_host *host)
 {
 	const struct gate_conf *conf = s->maps->conf;
-	struct gate_counters totals = {0};
+	struct gate_counters totals = { 0 };
 	struct gate_reason_sums sums;
-	struct utsname uts = {0};
+	struct utsname uts = { 0 };
 	uint32_t active = 0;
 
 	uname(&uts);

@@ -21,12 +21,12 @@ struct table {
 };
 
 static struct table tables[] = {
-	{.name = "ports", .fd = offsetof(struct gate_maps, ports)},
-	{.name = "mac_owner", .fd = offsetof(struct gate_maps, mac_owner)},
-	{.name = "ip_owner", .fd = offsetof(struct gate_maps, ip_owner)},
-	{.name = "macs", .fd = offsetof(struct gate_maps, macs)},
-	{.name = "ips", .fd = offsetof(struct gate_maps, ips)},
-	{.name = "exempt", .fd = offsetof(struct gate_maps, exempt)},
+	{ .name = "ports", .fd = offsetof(struct gate_maps, ports) },
+	{ .name = "mac_owner", .fd = offsetof(struct gate_maps, mac_owner) },
+	{ .name = "ip_owner", .fd = offsetof(struct gate_maps, ip_owner) },
+	{ .name = "macs", .fd = offsetof(struct gate_maps, macs) },
+	{ .name = "ips", .fd = offsetof(struct gate_maps, ips) },
+	{ .name = "exempt", .fd = offsetof(struct gate_maps, exempt) },
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 _Static_assert(TABLES + 4 == GATE_USAGE_MAPS, "room for the arrays");
@@ -55,7 +55,7 @@ static uint64_t count_entries(int fd)
 
 static uint64_t capacity(int fd)
 {
-	struct bpf_map_info info = {0};
+	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 
 	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.max_entries;
@@ -127,15 +127,15 @@ size_t gate_usage_read(const struct gate_maps *m, struct gate_usage out[GATE_USA
 	size_t n = 0, i;
 
 	count_slots(m, &used, &active);
-	out[n++] = (struct gate_usage){"vms", used, m->conf->max_vms};
-	out[n++] = (struct gate_usage){"flows", active, flows};
-	out[n++] = (struct gate_usage){"nodes", count_heads(m), m->nnodes ? m->nnodes - 1 : 0};
-	out[n++] =
-		(struct gate_usage){"budgets", count_budgets(m), m->nbudgets ? m->nbudgets - 1 : 0};
+	out[n++] = (struct gate_usage){ "vms", used, m->conf->max_vms };
+	out[n++] = (struct gate_usage){ "flows", active, flows };
+	out[n++] = (struct gate_usage){ "nodes", count_heads(m), m->nnodes ? m->nnodes - 1 : 0 };
+	out[n++] = (struct gate_usage){ "budgets", count_budgets(m),
+					m->nbudgets ? m->nbudgets - 1 : 0 };
 	for (i = 0; i < TABLES; i++) {
 		recount(&tables[i], m);
-		out[n++] =
-			(struct gate_usage){tables[i].name, tables[i].entries, tables[i].capacity};
+		out[n++] = (struct gate_usage){ tables[i].name, tables[i].entries,
+						tables[i].capacity };
 	}
 	return n;
 }
