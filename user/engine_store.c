@@ -355,7 +355,6 @@ void gate_engine_store_open(struct gate_engine *e)
 		return;
 	}
 	broken(e, &err);
-	log_error("%s; the last policy stays in the kernel", err.message);
 	gate_engine_model_clear(e);
 	gate_engine_recover(e);
 }
