@@ -146,8 +146,10 @@ static int start(struct gate_daemon *d, struct gate_error *err)
 	int r;
 
 	r = gate_config_load(d->options.config, d->options.config_required, &d->config, err);
-	if (r)
+	if (r) {
+		err->code = GATE_ERR_USAGE; /* unreadable or wrong: the same to whoever starts it */
 		return r;
+	}
 	d->first_config = d->config;
 	r = gate_control_probe(d->config->socket, err);
 	if (!r)
