@@ -9,6 +9,7 @@ import struct
 import time
 
 from netns import Namespace
+from tap import TapPair
 from wire import Wire, ethernet, tcp, SYN
 
 ROUTER4, ROUTER6, ROUTER_MAC = "10.25.255.1", "2001:db8:25::ffff", "52:54:00:99:00:01"
@@ -18,9 +19,10 @@ class Guest:
     """
     Number n has the port vnetN, MAC 52:54:00:25:00:0n, 10.25.0.(10+n) and
     2001:db8:25::1n (n < 10). Names and addresses of others follow the same rule.
+    tap={"tx": bool, "rx": bool}: plugged in by taps with these offloads, else by veth.
     """
 
-    def __init__(self, host, bridge, n):
+    def __init__(self, host, bridge, n, tap=None):
         self.n = n
         self.host = host
         self.bridge = bridge
@@ -33,12 +35,16 @@ class Guest:
         self.ns.sysctl("net.ipv6.conf.default.accept_dad", 0)
         self.ns.sysctl("net.ipv6.conf.default.router_solicitations", 0)
         self._wire = None
+        self.tap, self._pair = tap, None
         self.plug()
 
     def plug(self, plugged=True):
         """Makes the port and its inner end anew; `plugged` puts it into the bridge."""
-        self.host.ip(f"link add {self.port} type veth peer name eth0 netns {self.ns.path}",
-                     *([f"link set {self.port} master {self.bridge}"] if plugged else []),
+        if self.tap:
+            self._pair = TapPair(self.host, self.port, self.ns, "eth0", **self.tap)
+        else:
+            self.host.ip(f"link add {self.port} type veth peer name eth0 netns {self.ns.path}")
+        self.host.ip(*([f"link set {self.port} master {self.bridge}"] if plugged else []),
                      f"link set {self.port} up")
         self.ns.ip(f"link set eth0 address {self.mac}",
                    f"addr add {self.ip4}/16 dev eth0",
@@ -51,11 +57,17 @@ class Guest:
         if self._wire:
             self._wire.close()
             self._wire = None
-        self.host.ip(f"link del {self.port}")
+        if self._pair:
+            self._pair.close()
+            self._pair = None
+        else:
+            self.host.ip(f"link del {self.port}")
 
     def close(self):
         if self._wire:
             self._wire.close()
+        if self._pair:
+            self._pair.close()
         self.ns.close()
 
     def address(self, family):

@@ -61,12 +61,12 @@ class UnixHttp(http.client.HTTPConnection):
 
 
 class Lab:
-    def __init__(self, guests=2, config=None, servers=True, start=True):
+    def __init__(self, guests=2, config=None, servers=True, start=True, tap=None):
         self.stack = contextlib.ExitStack()
         self.daemon = None
         self.guests = {}
         try:
-            self._build(guests, config or {}, servers)
+            self._build(guests, config or {}, servers, tap)
             if start:
                 self.start()
         except BaseException:
@@ -81,7 +81,7 @@ class Lab:
 
     # ---- the network
 
-    def _build(self, guests, config, servers):
+    def _build(self, guests, config, servers, tap):
         self.dir = tempfile.mkdtemp(prefix="gate25-lab-")
         self.stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
         os.chmod(self.dir, 0o755)
@@ -117,14 +117,14 @@ class Lab:
                      "route add blackhole 198.51.100.0/24",
                      "route add blackhole 2001:db8:dead::/64")
         for n in range(1, guests + 1):
-            self.add_guest(n)
+            self.add_guest(n, tap)
         if servers:
             for address in SERVER.values():
                 for port in (25, 587):
                     self.stack.callback(Sink(self.inet, address, port).close)
 
-    def add_guest(self, n):
-        guest = self.guests[n] = Guest(self.host, "br0", n)
+    def add_guest(self, n, tap=None):
+        guest = self.guests[n] = Guest(self.host, "br0", n, tap)
         self.stack.callback(guest.close)
         return guest
 
@@ -273,7 +273,7 @@ class Lab:
         return self.show(subject)["effective"]["state"]
 
     def http(self, method, path, body=None, headers=None, timeout=10):
-        """A request on the control socket: (status, decoded body)."""
+        """A request on the control socket: (status, body), JSON decoded but for JSON Lines."""
         connection = UnixHttp(self.socket_path, timeout)
         try:
             data = json.dumps(body) if isinstance(body, (dict, list)) else body
@@ -282,7 +282,7 @@ class Lab:
             text = answer.read().decode()
         finally:
             connection.close()
-        with contextlib.suppress(ValueError):
+        if answer.getheader("Content-Type", "").startswith("application/json"):
             return answer.status, json.loads(text)
         return answer.status, text
 

@@ -172,7 +172,7 @@ def test_precedence_5_budget_is_spent_in_addition_to_the_vms_own(lab):
         assert lab.guest(1).connect(SERVER4) == "ok"
         assert lab.guest(1).connect(SERVER4, timeout=SHORT) == "timeout"
     # What the VM's own limit refused took nothing of the budget: one is left.
-    lab.cli("limit", vm, "--rate", "100/h")
+    lab.cli("allow", vm)
     with lab.expect(vm, flows_admitted=1, flows_limited=1):
         assert lab.guest(1).connect(SERVER4) == "ok"
         assert lab.guest(1).connect(SERVER4, timeout=SHORT) == "timeout"
