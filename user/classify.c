@@ -202,6 +202,11 @@ uint32_t gate_classify_guest(const struct gate_config *c, const struct gate_link
 	return guest && gate_classify(c, t, guest) == GATE_ROLE_VM ? guest->ifindex : 0;
 }
 
+bool gate_classify_has_pair(const struct gate_link_table *t, const struct gate_link *l)
+{
+	return l->master && find_member(t, l->master, is_fwln);
+}
+
 bool gate_classify_affects_others(const struct gate_link *l)
 {
 	return is_bridge(l) || is_fwln(l) || is_fwpr(l) || kind_is(l, "vlan") ||

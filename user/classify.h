@@ -73,6 +73,9 @@ uint32_t gate_classify_guest(const struct gate_config *c, const struct gate_link
 /* May a change of this link change the role of others? */
 bool gate_classify_affects_others(const struct gate_link *l);
 
+/* Is it in a firewall bridge with a pair? Then what its fwpr stands for may change with it. */
+bool gate_classify_has_pair(const struct gate_link_table *t, const struct gate_link *l);
+
 /* Does a name match one of the patterns (fnmatch)? */
 bool gate_globs_match(const struct gate_globs *g, const char *name);
 const char *gate_role_name(enum gate_role r);

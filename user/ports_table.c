@@ -172,6 +172,12 @@ static bool told_engine(const struct port *port)
 	return port->role != GATE_ROLE_NONE;
 }
 
+/* Others' roles hang on this link; a guest of a firewall bridge is what its fwpr stands for. */
+static bool affects_others(const struct gate_ports *p, const struct gate_link *l)
+{
+	return gate_classify_affects_others(l) || gate_classify_has_pair(&p->table, l);
+}
+
 /* A link that is known and still there. True when others may be affected. */
 static bool update_port(struct gate_ports *p, struct port *port, const struct gate_link *l)
 {
@@ -179,7 +185,7 @@ static bool update_port(struct gate_ports *p, struct port *port, const struct ga
 
 	if (same_place(&port->link, l))
 		return false;
-	bool affects = gate_classify_affects_others(&port->link) || gate_classify_affects_others(l);
+	bool affects = affects_others(p, &port->link) || affects_others(p, l);
 	port->link = *l;
 	if (renamed && told_engine(port))
 		gate_engine_port_renamed(p->e, l->ifindex, l->name);
@@ -196,7 +202,7 @@ static bool new_port(struct gate_ports *p, const struct gate_link *l)
 		log_error("out of memory: link %s is not gated", l->name);
 		return false;
 	}
-	if (gate_classify_affects_others(l))
+	if (affects_others(p, l))
 		return true;
 	classify_port(p, port);
 	return false;
@@ -215,7 +221,7 @@ bool gate_ports_refresh(struct gate_ports *p, const struct gate_link_hint *hint)
 	}
 	/* gone, or gone and another is there with the same number */
 	if (port && (err || hint->deleted)) {
-		affects = gate_classify_affects_others(&port->link);
+		affects = affects_others(p, &port->link);
 		drop_port(p, port);
 		port = NULL;
 	}
