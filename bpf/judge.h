@@ -62,11 +62,13 @@ static __always_inline void enter_flow(struct gate_flow_set *set, struct gate_fl
 	};
 	bool entered;
 
+	if (f->flags & TCP_SYN) {
+		fl.state = GATE_FLOW_SYN_SENT;
+		fl.peer_seq = f->seq + 1;
+	}
 	if (f->flags & TCP_RST)
 		fl.state = GATE_FLOW_CLOSED;
-	else if (f->flags & TCP_SYN)
-		fl.state = GATE_FLOW_SYN_SENT;
-	else
+	else if (!(f->flags & TCP_SYN))
 		fl.flags |= GATE_FLOW_MUTE; /* began before us: who knows where in the dialogue */
 	entered = old ? flow_replace(old, &fl, w->slot, w->override_base)
 		      : flow_insert(set, &fl, w->slot, w->override_base);
@@ -109,8 +111,10 @@ static __always_inline void advance_flow(struct gate_flow *fl, const struct who 
 		}
 	}
 	if (fl->state == GATE_FLOW_SYN_SENT) {
-		if (f->flags & TCP_SYN) /* a retransmission: `seen` stays at the first */
+		if (f->flags & TCP_SYN) { /* a retransmission: `seen` stays at the first */
+			fl->peer_seq = f->seq + 1;
 			return;
+		}
 		flow_mark(fl, GATE_FLOW_OPEN, 0);
 		count(counters_of(w->slot), connects_established);
 	}
@@ -118,12 +122,17 @@ static __always_inline void advance_flow(struct gate_flow *fl, const struct who 
 		fl->seen = now_s;
 }
 
-/* Is the packet one of this known flow, or does it begin a new one on the same 5-tuple? */
+/*
+ * Is the packet one of this known flow, or does it begin a new one on the same
+ * 5-tuple? Data on a closed flow is no late segment but for what was under way: a
+ * guest could have closed it here alone, by a reset that its peer ignores.
+ */
 static __always_inline bool continues(const struct gate_flow *fl, const struct frame *f,
 				      __u32 now_s)
 {
 	if ((f->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
-		return true;
+		return fl->state != GATE_FLOW_CLOSED || !f->payload ||
+		       now_s - fl->seen <= GATE_CLOSED_DATA_S;
 	return fl->state == GATE_FLOW_SYN_SENT && now_s - fl->seen <= GATE_SYN_RETRANSMIT_S;
 }
 

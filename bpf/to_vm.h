@@ -31,6 +31,26 @@ static __always_inline void count_replies(struct gate_flow *fl, struct gate_coun
 }
 
 /*
+ * Does a segment lie where the peer's next can be? Whoever cannot see the flow, a
+ * neighbour on the bridge say, must not be able to end it or to speak in it (RFC
+ * 5961 has the reasons). SMTP servers say little: 64 KiB back, 128 KiB ahead.
+ */
+#define WINDOW_BACK  0x10000U
+#define WINDOW_AHEAD 0x20000U
+
+static __always_inline bool in_window(const struct gate_flow *fl, const struct frame *f)
+{
+	return !(fl->flags & GATE_FLOW_SYNCED) ||
+	       f->seq - fl->peer_seq + WINDOW_BACK < WINDOW_BACK + WINDOW_AHEAD;
+}
+
+/* An answer to a SYN acknowledges it, and at most what came with it (TCP Fast Open). */
+static __always_inline bool answers_syn(const struct gate_flow *fl, const struct frame *f)
+{
+	return f->flags & TCP_ACK && f->ack - fl->peer_seq < WINDOW_BACK;
+}
+
+/*
  * Where in the segment the unread bytes begin: 0 in order, > 0 where it repeats
  * some. A gap loses the place in the line. < 0: nothing new.
  */
@@ -79,31 +99,46 @@ static __noinline int read_replies(struct __sk_buff *skb, struct gate_flow *fl,
 	return 0;
 }
 
+/* The server's answer to the SYN: it accepts or refuses. */
+static __always_inline void follow_syn_sent(struct gate_flow *fl, struct gate_counters *c,
+					    const struct who *w, const struct frame *f, __u32 now_s)
+{
+	if (!answers_syn(fl, f))
+		return;
+	if (f->flags & TCP_RST) {
+		if (flow_close(fl, w->slot, w->override_base, now_s))
+			count(c, connects_refused);
+	} else if (f->flags & TCP_SYN) {
+		fl->peer_seq = f->seq + 1;
+		fl->seen = now_s;
+		flow_mark(fl, GATE_FLOW_OPEN, GATE_FLOW_SYNCED);
+		count(c, connects_established);
+	}
+}
+
 static __always_inline void follow_reply(struct __sk_buff *skb, struct gate_flow *fl,
 					 const struct who *w, const struct frame *f, __u32 now_s)
 {
 	struct gate_counters *c = counters_of(w->slot);
-	__u8 state = fl->state;
 
-	if (!c || state == GATE_FLOW_CLOSED)
+	if (!c || fl->state == GATE_FLOW_CLOSED)
 		return;
-	if (f->flags & TCP_RST) {
-		if (flow_close(fl, w->slot, w->override_base, now_s) && state == GATE_FLOW_SYN_SENT)
-			count(c, connects_refused);
+	if (fl->state == GATE_FLOW_SYN_SENT) {
+		follow_syn_sent(fl, c, w, f, now_s);
 		return;
 	}
-	if (f->flags & TCP_SYN) {
-		if (state != GATE_FLOW_SYN_SENT)
-			return;
-		flow_mark(fl, GATE_FLOW_OPEN, 0);
-		fl->seen = now_s;
-		count(c, connects_established);
+	if (f->flags & TCP_SYN || !in_window(fl, f))
+		return;
+	if (f->flags & TCP_RST) {
+		flow_close(fl, w->slot, w->override_base, now_s);
 		return;
 	}
 	if (fl->seen != now_s)
 		fl->seen = now_s;
 	if (f->payload && !(fl->flags & GATE_FLOW_MUTE))
 		read_replies(skb, fl, c, f);
+	else if (f->payload && (__s32)(f->seq + f->payload - fl->peer_seq) > 0)
+		fl->peer_seq = f->seq + f->payload;
 	if (f->flags & TCP_FIN &&
 	    flow_mark(fl, GATE_FLOW_HALF, GATE_FLOW_FIN_PEER) & GATE_FLOW_FIN_VM)
 		flow_close(fl, w->slot, w->override_base, now_s);

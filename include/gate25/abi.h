@@ -59,6 +59,7 @@
 #define GATE_SYN_RETRANSMIT_S 60
 #define GATE_SYN_SENT_S	      75
 #define GATE_LINGER_S	      60
+#define GATE_CLOSED_DATA_S    2 /* data under way when a flow was closed */
 #define GATE_HALF_CLOSED_S    120
 #define GATE_IDLE_S	      1800
 #define GATE_GRACE_S	      60
@@ -269,7 +270,7 @@ struct gate_flow {
 	__u8 flags;
 	__u8 bucket;	/* id of the bucket set whose `active` counts it */
 	__u8 reply;	/* reader state of the peer's replies */
-	__u32 peer_seq; /* next sequence number of the peer that was not read */
+	__u32 peer_seq; /* next sequence number of the peer; in SYN_SENT what it must acknowledge */
 };
 struct gate_flow_set {
 	struct gate_flow way[GATE_FLOW_WAYS];

@@ -190,9 +190,13 @@ static void begin_dialogue(void)
 {
 	struct gate_node n = { .state = GATE_ALLOW };
 	struct frame_spec syn = { .sport = 4000, .flags = SYN };
-	struct frame_spec syn_ack = {
-		.sport = 25, .dport = 4000, .flags = SYN | ACK, .src = 2, .dst = 1, .seq = 4999
-	};
+	struct frame_spec syn_ack = { .sport = 25,
+				      .dport = 4000,
+				      .flags = SYN | ACK,
+				      .src = 2,
+				      .dst = 1,
+				      .seq = 4999,
+				      .ack = 1001 };
 
 	testgate_reset(&gate);
 	testgate_policy(&gate, gate_base_vm(TEST_SLOT), 0, &n);

@@ -49,7 +49,9 @@ static int from_vm(uint16_t sport, uint8_t flags)
 
 static int to_vm(uint16_t port, uint8_t flags)
 {
-	struct frame_spec spec = { .sport = 25, .dport = port, .flags = flags, .src = 2, .dst = 1 };
+	struct frame_spec spec = {
+		.sport = 25, .dport = port, .flags = flags, .src = 2, .dst = 1, .ack = 1001
+	};
 
 	return testgate_send(&gate, TEST_TO_VM, "eth ip4 tcp", &spec);
 }
@@ -367,6 +369,64 @@ static void test_outcomes(void **state)
 	assert_int_equal(bucket(0)->active, 0);
 }
 
+/* A guest that resets a flow for the gate's eyes only has not made room for another. */
+static void test_data_on_a_closed_flow_pays(void **state)
+{
+	struct frame_spec data = { .sport = 1000, .flags = ACK, .payload = 10 };
+
+	testgate_reset(&gate);
+	policy(testgate_limit(1, 1));
+	from_vm(1000, SYN);
+	to_vm(1000, SYN | ACK);
+	from_vm(1000, RST);
+	assert_int_equal(bucket(0)->active, 0);
+	/* what was under way */
+	assert_int_equal(testgate_send(&gate, TEST_FROM_VM, "eth ip4 tcp", &data), ACT_UNSPEC);
+	assert_int_equal(testgate_reason(&gate, GATE_R_LATE_SEGMENT, false), 1);
+	flow()->seen -= GATE_CLOSED_DATA_S + 1;
+	assert_int_equal(from_vm(1000, ACK), ACT_UNSPEC);
+	assert_int_equal(testgate_send(&gate, TEST_FROM_VM, "eth ip4 tcp", &data), ACT_SHOT);
+	assert_int_equal(counters()->flows_limited, 1);
+}
+
+/* A neighbour that cannot see the flow cannot end it, begin it or speak in it. */
+static void test_blind_segments_change_nothing(void **state)
+{
+	struct frame_spec forged = {
+		.sport = 25, .dport = 1000, .src = 2, .dst = 1, .text = "550 no\r\n", .payload = 8
+	};
+	static const struct {
+		uint8_t flags;
+		uint32_t seq, ack;
+	} rows[] = {
+		{ RST, 0x40000000, 0 },		 { RST | ACK, 0x80000000, 1001 },
+		{ FIN | ACK, 0x40000000, 1001 }, { ACK, 0x40000000, 1001 },
+		{ SYN | ACK, 0x40000000, 77 },	 { RST, 1000 - 0x20000, 0 },
+	};
+
+	for (size_t open = 0; open < 2; open++) {
+		testgate_reset(&gate);
+		policy(state_node(GATE_ALLOW));
+		from_vm(1000, SYN);
+		if (open)
+			to_vm(1000, SYN | ACK);
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			forged.flags = rows[i].flags;
+			forged.seq = rows[i].seq;
+			forged.ack = open ? rows[i].ack : 77;
+			assert_int_equal(testgate_send(&gate, TEST_TO_VM, "eth ip4 tcp", &forged),
+					 ACT_UNSPEC);
+		}
+		assert_int_equal(bucket(0)->active, 1);
+		assert_int_equal(flow()->state, open ? GATE_FLOW_OPEN : GATE_FLOW_SYN_SENT);
+		assert_int_equal(counters()->connects_refused, 0);
+		assert_int_equal(counters()->replies_5xx, 0);
+		/* and the server itself is heard still */
+		assert_int_equal(to_vm(1000, RST | ACK), ACT_UNSPEC);
+		assert_int_equal(bucket(0)->active, 0);
+	}
+}
+
 static void test_own_reset_is_not_the_servers(void **state)
 {
 	struct frame_spec spec = {
@@ -415,6 +475,8 @@ int main(void)
 		cmocka_unit_test(test_one_vm_cannot_evict_anothers_flows),
 		cmocka_unit_test(test_unsolicited_syn_ack),
 		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_data_on_a_closed_flow_pays),
+		cmocka_unit_test(test_blind_segments_change_nothing),
 		cmocka_unit_test(test_own_reset_is_not_the_servers),
 	};
 
