@@ -190,8 +190,22 @@ static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_nod
 		gate_pool_give(&s->nodes, old, gate_clock_mono_ns());
 }
 
+/*
+ * Handle 0 stands beneath everything: what the configuration says, for when a
+ * default that staff set for a time has run out and no daemon is there to see it.
+ */
+static void sync_bottom(struct gate_sync *s)
+{
+	struct gate_node node;
+
+	gate_sync_compile(s, NULL, 0, true, &node);
+	put_head(s, 0, &node);
+}
+
 void gate_sync_own(struct gate_sync *s, uint32_t base, const struct gate_own *own)
 {
+	if (base == gate_base_default())
+		sync_bottom(s);
 	for (unsigned scope = 0; scope < s->m->scopes; scope++) {
 		struct gate_node node;
 

@@ -222,6 +222,20 @@ static void test_precedence_7_expiry_is_in_the_node_and_then_in_the_model(void *
 				    &(struct gate_subject){ .kind = GATE_S_VM, .name = "web1" }));
 }
 
+static void test_beneath_a_default_for_a_time_lies_the_configurations(void **state)
+{
+	assert_int_equal(change("default", "allow for=60"), 0);
+	assert_int_equal(fake_gate_node(&box.g, gate_base_default(), 0)->state, GATE_ALLOW);
+	assert_int_equal(fake_gate_node(&box.g, 0, 0)->state, GATE_LIMIT);
+	assert_int_equal(fake_gate_node(&box.g, 0, 0)->expires, 0);
+	box.g.c.policy.state = GATE_BLOCK;
+	gate_engine_reconfigure(box.e, &box.g.c, &box.err);
+	assert_int_equal(fake_gate_node(&box.g, 0, 0)->state, GATE_BLOCK);
+	fake_pass(60);
+	gate_engine_tick(box.e, fake_now());
+	assert_int_equal(fake_gate_node(&box.g, gate_base_default(), 0)->state, GATE_BLOCK);
+}
+
 static void test_a_clock_that_jumps_moves_the_deadlines(void **state)
 {
 	box_vm(&box, "web1", "");
@@ -454,6 +468,7 @@ int main(void)
 		THREE(test_policy_on_one_of_the_gated_ports),
 		ONE(test_with_one_gated_port_on_it_is_all),
 		ONE(test_precedence_7_expiry_is_in_the_node_and_then_in_the_model),
+		ONE(test_beneath_a_default_for_a_time_lies_the_configurations),
 		ONE(test_a_clock_that_jumps_moves_the_deadlines),
 		ONE(test_precedence_5_a_budget_is_shared_by_the_tenants_vms),
 		ONE(test_precedence_3_exempt_destinations_global_tenant_and_vm),
