@@ -36,7 +36,8 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST  := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(B)/tools/bench/%,$(wildcard tools/bench/*.c))
-TESTLIB  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
+# an archive: a test that plays a part itself must not get the lib's user of the real one
+TESTLIB  := $(B)/libtests.a
 SKEL     := $(B)/gate25.skel.h $(B)/early.skel.h
 LIB      := $(B)/libgate25.a
 LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
@@ -73,6 +74,10 @@ $(B)/gate25: $(CLI_OBJ) $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed $^ $(CLI_LIBS) -o $@
 
 # ---- tests and benchmarks: one program per file
+$(TESTLIB): $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
