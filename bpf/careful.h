@@ -205,7 +205,7 @@ PROVEN_ONCE int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
 	if (proto != PROTO_TCP)
 		return FRAME_OTHER;
 	total = get16(ip + 2);
-	if (!total && ctx_len(ctx) > 0xffff) /* BIG TCP leaves it 0 */
+	if (ctx_gso(ctx) || (!total && ctx_len(ctx) > 0xffff)) /* BIG TCP leaves it 0 */
 		total = ctx_len(ctx) - f->l3;
 	return read_ports(ctx, f, f->l3 + total, reply, &params);
 }
@@ -239,7 +239,7 @@ PROVEN_ONCE int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
 {
 	enum frame_kind kind;
 	__u8 ip[8];
-	__u32 total;
+	__u32 total, end;
 	__u8 proto;
 
 	if (!f)
@@ -262,9 +262,17 @@ PROVEN_ONCE int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
 	if (proto != PROTO_TCP)
 		return FRAME_OTHER;
 	total = get16(ip + 4);
-	if (!total && (ctx_len(ctx) > 0xffff || ip[6] == PROTO_HOPOPTS)) /* jumbo, RFC 2675 */
+	if (ctx_gso(ctx) ||
+	    (!total && (ctx_len(ctx) > 0xffff || ip[6] == PROTO_HOPOPTS))) /* jumbo, RFC 2675 */
 		total = ctx_len(ctx) - f->l3 - IPV6_LEN;
-	kind = read_ports(ctx, f, f->l3 + IPV6_LEN + total, reply, &params);
+	end = f->l3 + IPV6_LEN + total;
+	kind = read_ports(ctx, f, end, reply, &params);
+	/*
+	 * The chain ends with the whole TCP header: else its flags come with the next
+	 * fragment, and a SYN would pass for one more packet of a known flow.
+	 */
+	if (kind == FRAME_GATED && f->fragment && f->l4 + (__u32)TCP_LEN > end)
+		return FRAME_CHAIN;
 	return kind == FRAME_TINY ? FRAME_CHAIN : kind;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The context shim: one body of readers for TC, XDP and the host (fuzzing and
- * unit tests). A reader uses nothing of the context but these four.
+ * unit tests). A reader uses nothing of the context but these.
  *
  *   ctx_data, ctx_end  the linear part, for direct access
  *   ctx_len            bytes of the whole frame, linear or not
  *   ctx_load           copy of bytes wherever they lie; < 0 beyond the frame
+ *   ctx_gso            will be segmented on its way; the length fields of its IP
+ *                      header are written anew then, so what they say is void
  */
 #ifndef GATE25_BPF_CTX_H
 #define GATE25_BPF_CTX_H
@@ -33,10 +35,12 @@
 typedef struct xdp_md ctx_t;
 #define ctx_len(ctx)		  ((__u32)bpf_xdp_get_buff_len(ctx))
 #define ctx_load(ctx, off, to, n) bpf_xdp_load_bytes(ctx, off, to, n)
+#define ctx_gso(ctx)		  false
 #else
 typedef struct __sk_buff ctx_t;
 #define ctx_len(ctx)		  ((ctx)->len)
 #define ctx_load(ctx, off, to, n) bpf_skb_load_bytes(ctx, off, to, n)
+#define ctx_gso(ctx)		  ((ctx)->gso_size != 0)
 #endif
 #define ctx_data(ctx) ((__u8 *)(long)(ctx)->data)
 #define ctx_end(ctx)  ((__u8 *)(long)(ctx)->data_end)
@@ -50,11 +54,13 @@ typedef struct __sk_buff ctx_t;
 typedef struct host_ctx {
 	const __u8 *data;
 	__u32 linear, len; /* linear <= len */
+	bool gso;
 } ctx_t;
 
 #define ctx_data(ctx) ((const __u8 *)(ctx)->data)
 #define ctx_end(ctx)  ((const __u8 *)(ctx)->data + (ctx)->linear)
 #define ctx_len(ctx)  ((ctx)->len)
+#define ctx_gso(ctx)  ((ctx)->gso)
 
 static inline int ctx_load(const ctx_t *ctx, __u32 off, void *to, __u32 n)
 {

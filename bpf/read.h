@@ -42,7 +42,7 @@ static __always_inline void fill_payload(ctx_t *ctx, struct frame *f)
 
 	ctx_load(ctx, f->l3 + (f->family == 4 ? 2 : 4), length, sizeof(length));
 	end = f->l3 + get16(length) + (f->family == 4 ? 0 : IPV6_LEN);
-	if (!get16(length)) /* BIG TCP, jumbo */
+	if (!get16(length) || ctx_gso(ctx)) /* BIG TCP, jumbo */
 		end = ctx_len(ctx);
 	f->payload = end > f->l4 + f->header ? end - f->l4 - f->header : 0;
 }
