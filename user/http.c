@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 struct gate_http {
 	struct MHD_Daemon *mhd;
 	sd_event_source *io, *timer, *again;
+	bool ended; /* a connection, during this run */
 	struct gate_http_setup setup;
 };
 
@@ -37,9 +39,28 @@ static void arm(struct gate_http *h)
 	sd_event_source_set_enabled(h->timer, ms ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
+static void on_connection(void *arg, struct MHD_Connection *c, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct gate_http *h = arg;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		h->ended = true;
+	if (h->setup.connection)
+		h->setup.connection(h->setup.arg, c, context, what);
+}
+
+/*
+ * When the limit of connections was reached MHD stops to listen, and listens again
+ * only in the run after the one that ended a connection: which must not wait for
+ * an event, since there may never be one.
+ */
 static int run(struct gate_http *h)
 {
+	h->ended = false;
 	MHD_run(h->mhd);
+	if (h->ended)
+		gate_http_kick(h);
 	arm(h);
 	return 0;
 }
@@ -138,7 +159,7 @@ int gate_http_open(struct gate_http **out, sd_event *ev, const struct gate_http_
 		s->handler, s->arg, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET,
 		s->fd, MHD_OPTION_CONNECTION_LIMIT, s->connections, MHD_OPTION_CONNECTION_TIMEOUT,
 		s->timeout_s, MHD_OPTION_NOTIFY_COMPLETED, s->completed, s->arg,
-		MHD_OPTION_NOTIFY_CONNECTION, s->connection, s->arg, MHD_OPTION_UNESCAPE_CALLBACK,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK,
 		unescape, NULL, MHD_OPTION_END);
 	if (!h->mhd) {
 		close(s->fd);
