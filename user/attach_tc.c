@@ -287,7 +287,7 @@ static bool has_ours(struct gate_tc *t, uint32_t ifindex, bool egress)
 
 int gate_tc_put(struct gate_tc *t, uint32_t ifindex, enum gate_where where, bool egress, int prog)
 {
-	struct filter_scan s = {0};
+	struct filter_scan s = { 0 };
 	int err = -EEXIST;
 	bool made;
 

@@ -113,7 +113,7 @@ bool gate_own_drop_expired(struct gate_own *own, int64_t now)
 	bool dropped = false;
 
 	if (own->quarantine.on && own->quarantine.until && own->quarantine.until <= now) {
-		own->quarantine = (struct gate_quarantine){0};
+		own->quarantine = (struct gate_quarantine){ 0 };
 		dropped = true;
 	}
 	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
@@ -121,7 +121,7 @@ bool gate_own_drop_expired(struct gate_own *own, int64_t now)
 
 		if (p->state == GATE_INHERIT || !p->expires || p->expires > now)
 			continue;
-		*p = (struct gate_policy_spec){.refuse = GATE_REFUSE_UNSET};
+		*p = (struct gate_policy_spec){ .refuse = GATE_REFUSE_UNSET };
 		dropped = true;
 	}
 	return dropped;

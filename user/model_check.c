@@ -80,7 +80,7 @@ int gate_policy_check(const struct gate_policy_spec *p, uint32_t concurrent_max,
 int gate_prefix_check(const struct gate_prefix *p, struct gate_error *err)
 {
 	static const struct gate_prefix v4_in_v6 = {
-		.addr = {[10] = 0xff, [11] = 0xff},
+		.addr = { [10] = 0xff, [11] = 0xff },
 		.len = 96,
 	};
 	char text[64];

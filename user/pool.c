@@ -4,7 +4,7 @@
 
 void gate_pool_init(struct gate_pool *p, uint32_t first, uint32_t end, uint64_t rest_ns)
 {
-	*p = (struct gate_pool){.first = first, .end = end, .rest_ns = rest_ns, .hint = first};
+	*p = (struct gate_pool){ .first = first, .end = end, .rest_ns = rest_ns, .hint = first };
 	p->used = gate_alloc(end, 1);
 }
 
@@ -13,7 +13,7 @@ void gate_pool_clear(struct gate_pool *p)
 	free(p->used);
 	free(p->resting);
 	free(p->awake);
-	*p = (struct gate_pool){0};
+	*p = (struct gate_pool){ 0 };
 }
 
 bool gate_pool_claim(struct gate_pool *p, uint32_t id)
@@ -74,7 +74,7 @@ void gate_pool_give(struct gate_pool *p, uint32_t id, uint64_t now_ns)
 	if (p->nresting == p->nring)
 		grow_ring(p);
 	p->resting[(p->head + p->nresting++) % p->nring] =
-		(struct gate_pool_resting){.id = id, .since = now_ns};
+		(struct gate_pool_resting){ .id = id, .since = now_ns };
 	p->taken--;
 }
 

@@ -94,13 +94,13 @@ void *gate_table_del(struct gate_table *t, const void *key, size_t len)
 
 void gate_table_clear(struct gate_table *t)
 {
-	struct gate_table_iter it = {0};
+	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *entry;
 
 	while ((entry = gate_table_next(t, &it)))
 		free(entry);
 	free(t->bucket);
-	*t = (struct gate_table){0};
+	*t = (struct gate_table){ 0 };
 }
 
 struct gate_table_entry *gate_table_next(const struct gate_table *t, struct gate_table_iter *it)
@@ -119,7 +119,7 @@ struct gate_table_entry *gate_table_next(const struct gate_table *t, struct gate
 
 void gate_order_init(struct gate_order *o, size_t keylen)
 {
-	*o = (struct gate_order){.keylen = keylen, .random = 0x9e3779b97f4a7c15ULL};
+	*o = (struct gate_order){ .keylen = keylen, .random = 0x9e3779b97f4a7c15ULL };
 }
 
 /* Where a node with this key hangs, or would, on each level. */
