@@ -334,8 +334,8 @@ static void test_items_round_trip(void **state)
 		"\"2026-01-02T00:00:00Z\"},\"observe\":true,\"budget\":[{\"count\":500,\"per\":"
 		"\"1h\","
 		"\"burst\":null}],\"exempt\":[\"192.0.2.0/24\"]}\n",
-		"{\"kind\":\"subject\",\"subject\":\"mac:52:54:00:00:00:01\",\"policies\":[],"
-		"\"quarantine\":null,\"observe\":false,\"budget\":null,\"exempt\":[]}\n",
+		("{\"kind\":\"subject\",\"subject\":\"mac:52:54:00:00:00:01\",\"policies\":[],"
+		 "\"quarantine\":null,\"observe\":false,\"budget\":null,\"exempt\":[]}\n"),
 	};
 	struct gate_set_item it;
 	struct gate_error err;
