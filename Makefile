@@ -158,14 +158,14 @@ uninstall:
 
 # ---- form
 C_FILES = $(shell find bpf user include tools tests -name '*.[ch]')
-USER_C  = $(filter user/%.c tools/%.c tests/%.c,$(C_FILES))
+USER_C  = $(filter-out %.bpf.c,$(filter user/%.c tools/%.c tests/%.c,$(C_FILES)))
 format:
 	$(Q)clang-format -i $(C_FILES)
 format-check:
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
 lint: format-check lint-warnings lint-static lint-scripts
 # gcc's warnings are errors in the build of `check`; these are clang's.
-lint-warnings: $(SKEL)
+lint-warnings: $(SKEL) $(B)/bench.skel.h
 	$(Q)$(CLANG) -fsyntax-only -Werror $(CPPFLAGS) $(WARN) $(USER_C)
 # Not asked for: style opinions (information), and functions used by other files
 # (unusedFunction); inconclusive findings are not findings.

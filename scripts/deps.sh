@@ -8,7 +8,7 @@ BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
        libnl-3-dev libnl-route-3-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev
        libsystemd-dev libinih-dev libseccomp-dev libcap-dev libncurses-dev"
 DEMO="python3 iproute2 ethtool curl postfix swaks"
-TEST="$DEMO util-linux passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
+TEST="$DEMO util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
       pyflakes3"
 
 wanted=
