@@ -6,9 +6,9 @@
  * in UMAC, RFC 4418) whose key a guest does not know, so it cannot aim at
  * collisions: they happen with 2^-32 for each entry looked at.
  *
- * An entry's first word (fingerprint, seen) is taken by compare-and-swap, its
- * second word (state and the rest) is closed by compare-and-swap; whoever wins
- * does the bookkeeping of `active`, so that no flow is counted down twice.
+ * An entry's second word (state and the rest) is taken and closed by compare-and-
+ * swap, its first word (fingerprint, seen) is written by the one who took it.
+ * Whoever wins does the bookkeeping of `active`: each flow is counted down once.
  */
 #ifndef GATE25_BPF_FLOW_H
 #define GATE25_BPF_FLOW_H
@@ -73,6 +73,12 @@ static __always_inline __u64 source_key(const struct frame *f)
 	return hash_words(w, 6, 2);
 }
 
+/* Does a flow in this state count as active? */
+static __always_inline bool flow_counts(__u8 state)
+{
+	return state != GATE_FLOW_FREE && state != GATE_FLOW_CLOSED;
+}
+
 static __always_inline bool flow_is_dead(const struct gate_flow *fl, __u32 now_s)
 {
 	__u32 age = now_s - fl->seen;
@@ -122,7 +128,7 @@ static __always_inline bool flow_close(struct gate_flow *fl, __u32 slot, __u32 o
 	__u64 *word = (__u64 *)&fl->state;
 	__u64 old = *(volatile __u64 *)word;
 
-	if ((old & 0xff) == GATE_FLOW_CLOSED)
+	if (!flow_counts(old & 0xff))
 		return false;
 	if (__sync_val_compare_and_swap(word, old, (old & ~0xffULL) | GATE_FLOW_CLOSED) != old)
 		return false;
@@ -131,22 +137,32 @@ static __always_inline bool flow_close(struct gate_flow *fl, __u32 slot, __u32 o
 	return true;
 }
 
-/* Frees the entry's place for another; the old flow, if it was alive, ends. */
+/*
+ * Takes the place of an entry whose second word is `old`; the flow there, if it was
+ * alive, ends. The second word goes first: a flow that is only half entered must
+ * not look like the closed one it replaces.
+ */
+static __always_inline bool flow_take(struct gate_flow *fl, __u64 old, const struct gate_flow *with,
+				      __u32 slot, __u32 override_base)
+{
+	__u64 *word = (__u64 *)&fl->state;
+	__u8 state = old & 0xff;
+
+	if (__sync_val_compare_and_swap(word, old, *(__u64 *)&with->state) != old)
+		return false;
+	*(volatile __u64 *)fl = *(__u64 *)with;
+	if (!flow_counts(state))
+		return true;
+	active_add(slot, override_base, (old >> 16) & 0xff, -1);
+	if (state == GATE_FLOW_SYN_SENT)
+		count(counters_of(slot), connects_timed_out);
+	return true;
+}
+
 static __always_inline bool flow_replace(struct gate_flow *fl, const struct gate_flow *with,
 					 __u32 slot, __u32 override_base)
 {
-	__u64 *word = (__u64 *)fl;
-	struct gate_flow was = *(volatile struct gate_flow *)fl;
-
-	if (__sync_val_compare_and_swap(word, *(__u64 *)&was, *(__u64 *)with) != *(__u64 *)&was)
-		return false;
-	*(volatile __u64 *)&fl->state = *(__u64 *)&with->state;
-	if (!was.fingerprint || was.state == GATE_FLOW_CLOSED)
-		return true;
-	active_add(slot, override_base, was.bucket, -1);
-	if (was.state == GATE_FLOW_SYN_SENT)
-		count(counters_of(slot), connects_timed_out);
-	return true;
+	return flow_take(fl, *(volatile __u64 *)&fl->state, with, slot, override_base);
 }
 
 /* Moves a flow on; `state` 0 leaves it. What is closed stays closed. Returns the flags. */
@@ -157,7 +173,7 @@ static __always_inline __u32 flow_mark(struct gate_flow *fl, __u8 state, __u8 fl
 	for (int i = 0; i < 3; i++) {
 		__u64 old = *(volatile __u64 *)word, new = old | (__u64)flags << 8;
 
-		if ((old & 0xff) == GATE_FLOW_CLOSED)
+		if (!flow_counts(old & 0xff))
 			break;
 		if (state)
 			new = (new & ~0xffULL) | state;
@@ -175,6 +191,8 @@ static __always_inline struct gate_flow *flow_find(struct gate_flow_set *set, __
 			return &set->way[i];
 	return 0;
 }
+
+#define FLOW_SPARE 0x100 /* of flow_victim: no living flow was in the way */
 
 /*
  * The way that is missed least: free, dead, closed, else the one unseen longest.
@@ -205,7 +223,7 @@ PROVEN_ONCE int flow_victim(const struct gate_flow_set *set, __u32 now_s)
 			best = i;
 		}
 	}
-	return best;
+	return best | (best_rank >= 0x10000000 ? FLOW_SPARE : 0);
 }
 
 /*
@@ -215,10 +233,18 @@ PROVEN_ONCE int flow_victim(const struct gate_flow_set *set, __u32 now_s)
 static __always_inline bool flow_insert(struct gate_flow_set *set, const struct gate_flow *fl,
 					__u32 slot, __u32 override_base)
 {
-	for (int i = 0; i < 3; i++)
-		if (flow_replace(&set->way[flow_victim(set, fl->seen) & (GATE_FLOW_WAYS - 1)], fl,
-				 slot, override_base))
+	for (int i = 0; i < 3; i++) {
+		int victim = flow_victim(set, fl->seen);
+		struct gate_flow *place = &set->way[victim & (GATE_FLOW_WAYS - 1)];
+		__u64 old = *(volatile __u64 *)&place->state;
+
+		/* Taken meanwhile by a flow that lives? */
+		if (victim & FLOW_SPARE && flow_counts(old & 0xff) &&
+		    !flow_is_dead(place, fl->seen))
+			continue;
+		if (flow_take(place, old, fl, slot, override_base))
 			return true;
+	}
 	return false;
 }
 

@@ -345,7 +345,10 @@ static void advance_flow(struct gate_maps *to, uint32_t slot, struct gate_flow *
 		count_active(to, slot, flow->bucket, -1);
 }
 
-/* Puts a flow into a free way of its set; without one the flow is adopted anew later. */
+/*
+ * Puts a flow into a free way of its set; without one the flow is adopted anew later.
+ * As the programs do: the second word is taken first.
+ */
 static void put_flow(struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
 		     struct gate_flow_set *set, const struct gate_flow *flow)
 {
@@ -353,14 +356,18 @@ static void put_flow(struct gate_upgrade *u, struct gate_maps *to, uint32_t slot
 
 	copy.bucket = (uint8_t)map_bucket_id(u, flow->bucket);
 	for (int w = 0; w < GATE_FLOW_WAYS; w++) {
-		struct gate_flow *way = &set->way[w];
-		uint32_t empty = 0;
-		if (!__atomic_compare_exchange_n(&way->fingerprint, &empty, copy.fingerprint, false,
+		struct gate_flow *way = &set->way[w], was = *way;
+		uint64_t words[2], old;
+
+		memcpy(words, &copy, sizeof(words));
+		memcpy(&old, &was.state, sizeof(old));
+		if (was.fingerprint ||
+		    (was.state != GATE_FLOW_FREE && was.state != GATE_FLOW_CLOSED))
+			continue;
+		if (!__atomic_compare_exchange_n((uint64_t *)&way->state, &old, words[1], false,
 						 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			continue;
-		memcpy((char *)way + sizeof(way->fingerprint),
-		       (char *)&copy + sizeof(copy.fingerprint),
-		       sizeof(copy) - sizeof(copy.fingerprint));
+		__atomic_store_n((uint64_t *)way, words[0], __ATOMIC_RELEASE);
 		if (copy.state != GATE_FLOW_CLOSED)
 			count_active(to, slot, copy.bucket, 1);
 		return;
