@@ -22,11 +22,11 @@ struct who {
 	__u32 base[CHAIN_MAX];	     /* policies of the VM's own address and MAC, 0 = none */
 	__u32 ip_bucket, mac_bucket; /* ids of their bucket sets */
 	__u32 prefix_budget;
-	__u32 any[2];  /* policies on a MAC or address that the VM did not register */
-	__u8 stranger; /* another MAC than the unregistered port's first */
-	__u8 routed;   /* the frame's MAC is a router's, not the VM's */
-	__u8 dry;      /* a dry run: nothing is spent, counted or learned */
-	__u8 early;    /* asked at XDP: from_vm will tell what is to be told */
+	__u32 any_ip[2], any_mac; /* policies on an address or MAC that it did not register */
+	__u8 stranger;		  /* another MAC than the unregistered port's first */
+	__u8 routed;		  /* the frame's MAC is a router's, not the VM's */
+	__u8 dry;		  /* a dry run: nothing is spent, counted or learned */
+	__u8 early;		  /* asked at XDP: from_vm will tell what is to be told */
 };
 
 struct address {
@@ -104,7 +104,8 @@ static __always_inline bool find_vm(struct who *w)
 /* Identity of an unregistered port is port + first source MAC. */
 static __always_inline void check_stranger(struct who *w, const struct frame *f, __u64 now)
 {
-	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &w->slot);
+	__u32 slot = w->slot; /* on the stack: Linux 6.1 takes no key out of an argument */
+	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &slot);
 	__u64 mac = mac_word(f->mac), first;
 
 	if (!vm)
@@ -123,7 +124,7 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
  * The VM's addresses and their policies. Returns the reason of a refusal, or
  * GATE_R_NOT_GATED when there is nothing to refuse.
  */
-PROVEN_ONCE int check_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
+PROVEN_ONCE int look_up_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
 {
 	const struct gate_address *mac = 0, *ip = 0, *any;
 
@@ -155,16 +156,26 @@ PROVEN_ONCE int check_source(struct who *w, const struct frame *f, __u64 conf_fl
 	if (conf_flags & GATE_CONF_ANY_IPS && !ip) {
 		any = ip_lookup(GATE_SLOT_ANY, f->src);
 		if (any) {
-			w->any[0] = any->base[0];
-			w->any[1] = any->base[1];
+			w->any_ip[0] = any->base[0];
+			w->any_ip[1] = any->base[1];
 		}
 	}
-	if (!w->routed && conf_flags & GATE_CONF_ANY_MACS && !mac && !w->any[0]) {
+	if (!w->routed && conf_flags & GATE_CONF_ANY_MACS && !mac) {
 		any = mac_lookup(GATE_SLOT_ANY, f->mac);
 		if (any)
-			w->any[0] = any->base[0];
+			w->any_mac = any->base[0];
 	}
 	return GATE_R_NOT_GATED;
+}
+
+/* Nothing is called where nothing is there to be looked up. */
+static __always_inline int check_source(struct who *w, const struct frame *f, __u64 conf_flags,
+					__u64 now)
+{
+	if (w->flags & GATE_VM_REGISTERED && !(w->flags & (GATE_VM_MACS | GATE_VM_IPS)) &&
+	    !(conf_flags & (GATE_CONF_ANY_IPS | GATE_CONF_ANY_MACS)))
+		return GATE_R_NOT_GATED;
+	return look_up_source(w, f, conf_flags, now);
 }
 
 static __always_inline bool exempt_in(__u32 scope, const struct address *addr)
@@ -175,8 +186,7 @@ static __always_inline bool exempt_in(__u32 scope, const struct address *addr)
 	return bpf_map_lookup_elem(&exempt, &key) != 0;
 }
 
-/* A destination that needs no leave: global, of the tenant, of the VM. */
-PROVEN_ONCE int is_exempt(const struct who *w, const struct address *peer, __u64 conf_flags)
+PROVEN_ONCE int look_up_exempt(const struct who *w, const struct address *peer, __u64 conf_flags)
 {
 	if (!w || !peer)
 		return 0;
@@ -184,6 +194,15 @@ PROVEN_ONCE int is_exempt(const struct who *w, const struct address *peer, __u64
 	       (w->flags & GATE_VM_EXEMPT && exempt_in(GATE_EXEMPT_VM | w->slot, peer)) ||
 	       (w->flags & GATE_VM_TENANT_EXEMPT &&
 		exempt_in(GATE_EXEMPT_TENANT | w->tenant, peer));
+}
+
+/* A destination that needs no leave: global, of the tenant, of the VM. */
+static __always_inline bool is_exempt(const struct who *w, const struct address *peer,
+				      __u64 conf_flags)
+{
+	return (conf_flags & GATE_CONF_EXEMPT ||
+		w->flags & (GATE_VM_EXEMPT | GATE_VM_TENANT_EXEMPT)) &&
+	       look_up_exempt(w, peer, conf_flags);
 }
 
 #endif

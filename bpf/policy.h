@@ -58,10 +58,9 @@ static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32
 	c->flags = node->flags;
 }
 
-/* One subject: its policy for the port in question, then that for all ports. */
-PROVEN_ONCE int walk(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
+PROVEN_ONCE int walk_base(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
 {
-	if (!p || !c || !base)
+	if (!p || !c)
 		return 0;
 	if (params.scopes > 1)
 		walk_scope(p, c, base * params.scopes + 1 + p->port, bucket + 1 + p->port);
@@ -69,7 +68,29 @@ PROVEN_ONCE int walk(struct policy *p, struct choice *c, __u32 base, __u32 bucke
 	return 0;
 }
 
+/* One subject: its policy for the port in question, then that for all ports. */
+static __always_inline void walk(struct policy *p, struct choice *c, __u32 base, __u32 bucket)
+{
+	if (base)
+		walk_base(p, c, base, bucket);
+}
+
+#define BASE_BOTTOM  0
 #define BASE_DEFAULT 1
+
+/* The strictest of all chains that anybody can enter: none hides another. */
+static __always_inline void tighten(struct policy *p, __u32 base, __u32 wider)
+{
+	struct choice c = {};
+
+	if (!base)
+		return;
+	walk_base(p, &c, base, 0);
+	if (!c.node && (wider || base == BASE_DEFAULT))
+		walk_base(p, &c, wider, 0);
+	if (c.state > p->tight.state)
+		p->tight = c;
+}
 
 static __always_inline void find_policy(struct policy *p, const struct who *w)
 {
@@ -83,16 +104,18 @@ static __always_inline void find_policy(struct policy *p, const struct who *w)
 	if (w->tenant)
 		walk(p, &p->own, 2 + params.max_vms + w->tenant, 0);
 	walk(p, &p->own, BASE_DEFAULT, 0);
+	if (!p->own.node) /* beneath everything: the configuration, which never expires */
+		walk_base(p, &p->own, BASE_BOTTOM, 0);
 
 	/*
 	 * What follows may only tighten, so `observe` on an address that anybody
 	 * can forge counts for nothing. The tight bucket set is one for all scopes.
 	 */
 	observed = p->observed;
-	walk(p, &p->tight, w->any[0], 0);
-	walk(p, &p->tight, w->any[1], 0);
+	tighten(p, w->any_ip[0], w->any_ip[1]);
+	tighten(p, w->any_mac, 0);
 	if (w->stranger)
-		walk(p, &p->tight, BASE_DEFAULT, 0);
+		tighten(p, BASE_DEFAULT, BASE_BOTTOM);
 	p->tight.bucket = params.scopes;
 	p->observed = observed;
 }

@@ -21,7 +21,8 @@
  * only, the specific before the general. gate_scopes() says how many.
  *
  *   handle(subject, scope) = base(subject) * scopes + scope
- *   base: 0 = nothing, 1 = default, 2 + slot = VM,
+ *   base: 0 = the configuration's default, which never expires, 1 = default,
+ *         2 + slot = VM,
  *         2 + max_vms + tenant = tenant, 2 + max_vms + max_tenants + n = override
  *
  * Bucket sets have a small id within their slot: 0 .. scopes - 1 by scope; id

@@ -270,6 +270,21 @@ static void test_precedence_7_expiry_without_a_daemon(void **state)
 	assert_int_equal(testgate_reason(&gate, GATE_R_BLOCKED, false), 1);
 }
 
+/* A default that staff set for a time leaves what the configuration says, not an open gate. */
+static void test_precedence_7_an_expired_default_leaves_the_configuration(void **state)
+{
+	struct gate_node grant = node(GATE_ALLOW);
+
+	begin();
+	set(0, node(GATE_BLOCK));
+	grant.expires = testgate_now() + 3600000000000ULL;
+	set(gate_base_default(), grant);
+	assert_int_equal(send_one(), ACT_UNSPEC);
+	grant.expires = testgate_now() - 20000000;
+	set(gate_base_default(), grant);
+	assert_int_equal(send_one(), ACT_SHOT);
+}
+
 static void test_identity_1_another_mac_on_an_unregistered_port(void **state)
 {
 	begin();
@@ -319,6 +334,29 @@ static void test_identity_3_unregistered_addresses_only_tighten(void **state)
 			set_ip(TEST_SLOT, 9, own);
 		assert_int_equal(send_from(by_mac ? 1 : 9, by_mac ? 9 : 1), ACT_UNSPEC);
 	}
+}
+
+/* A lax policy on what is forged must not hide a strict one on something else. */
+static void test_identity_3_no_lax_policy_hides_a_strict_one(void **state)
+{
+	struct gate_address lax = { .base = { gate_base_override(&gate.m, OVERRIDE) } };
+	struct gate_address strict = { .base = { gate_base_override(&gate.m, OVERRIDE + 1) } };
+
+	begin();
+	set(gate_base_override(&gate.m, OVERRIDE), node(GATE_ALLOW));
+	set(gate_base_override(&gate.m, OVERRIDE + 1), node(GATE_BLOCK));
+	set_ip(GATE_SLOT_ANY, 9, lax);
+	set_mac(GATE_SLOT_ANY, 1, strict);
+	assert_int_equal(send_from(9, 1), ACT_SHOT);
+	/* nor the default that holds for another guest on an unregistered port */
+	begin();
+	gate.m.vms[TEST_SLOT].flags = GATE_VM_USED;
+	set(gate_base_override(&gate.m, OVERRIDE), node(GATE_ALLOW));
+	set_ip(GATE_SLOT_ANY, 9, lax);
+	set(gate_base_default(), node(GATE_BLOCK));
+	set(gate_base_vm(TEST_SLOT), node(GATE_ALLOW));
+	assert_int_equal(send_from(1, 7), ACT_UNSPEC);
+	assert_int_equal(send_from(9, 8), ACT_SHOT);
 }
 
 static void test_identity_3_forging_brings_no_second_allowance(void **state)
@@ -513,8 +551,10 @@ int main(void)
 			test_precedence_5_tenant_policy_with_own_buckets_and_a_shared_budget),
 		cmocka_unit_test(test_precedence_5_budget_refusal_gives_the_own_token_back),
 		cmocka_unit_test(test_precedence_7_expiry_without_a_daemon),
+		cmocka_unit_test(test_precedence_7_an_expired_default_leaves_the_configuration),
 		cmocka_unit_test(test_identity_1_another_mac_on_an_unregistered_port),
 		cmocka_unit_test(test_identity_3_unregistered_addresses_only_tighten),
+		cmocka_unit_test(test_identity_3_no_lax_policy_hides_a_strict_one),
 		cmocka_unit_test(test_identity_3_forging_brings_no_second_allowance),
 		cmocka_unit_test(test_identity_4_strict_binding),
 		cmocka_unit_test(test_forging_gains_nothing),
