@@ -42,6 +42,8 @@ typedef struct __sk_buff ctx_t;
 #define ctx_load(ctx, off, to, n) bpf_skb_load_bytes(ctx, off, to, n)
 #define ctx_gso(ctx)		  ((ctx)->gso_size != 0)
 #endif
+/* A word as it stands, aligned or not: the machines that run this can. */
+#define load32(p)     (*(const __u32 *)(p))
 #define ctx_data(ctx) ((__u8 *)(long)(ctx)->data)
 #define ctx_end(ctx)  ((__u8 *)(long)(ctx)->data_end)
 
@@ -73,7 +75,16 @@ static inline int ctx_load(const ctx_t *ctx, __u32 off, void *to, __u32 n)
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
-#define __noinline   __attribute__((noinline))
+#define __noinline __attribute__((noinline))
+
+static inline __u32 load32(const __u8 *p)
+{
+	__u32 v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 #define bpf_htons(x) ((__u16)((__u16)((x) << 8) | (__u16)(x) >> 8))
 #define bpf_ntohs(x) bpf_htons(x)
 #define bpf_htonl(x) htonl(x)

@@ -34,21 +34,23 @@ static __always_inline void read_skb(struct __sk_buff *skb, struct frame *f, __u
 }
 
 /* The one exit: counts, tells, and turns a ruling into an action. */
-static __noinline int settle(struct __sk_buff *skb, const struct ruling *r, const struct who *w,
-			     const struct frame *f, enum hook hook)
+static __noinline int settle(struct __sk_buff *skb, const struct work *k, enum hook hook)
 {
+	const struct ruling *r = &k->r;
+	const struct frame *f = &k->f;
+	const struct who *w = &k->w;
 	int action = -1;
 
 	account(r, w, f);
 	if (verdict_of(r->reason) == GATE_V_PASS || !r->enforce) {
 		if (verdict_of(r->reason) != GATE_V_PASS && r->flow)
 			tell(w->slot, w->ifindex, f, TELL(GATE_E_WOULD_REFUSE, r->reason),
-			     bpf_ktime_get_coarse_ns());
+			     k->p.now);
 		if (hook == FROM_VM && params.stamp_mask)
 			skb->mark = (skb->mark & ~params.stamp_mask) | params.stamp;
 		return ACT_PASS;
 	}
-	tell(w->slot, w->ifindex, f, TELL(GATE_E_REFUSED, r->reason), bpf_ktime_get_coarse_ns());
+	tell(w->slot, w->ifindex, f, TELL(GATE_E_REFUSED, r->reason), k->p.now);
 	if (hook != FROM_VM || !f->plain || f->flags & TCP_RST)
 		return ACT_DROP;
 	if (r->refuse == GATE_REFUSE_RESET) {
@@ -119,7 +121,7 @@ static __noinline int from_vm(struct __sk_buff *skb, __u32 seen)
 		return pass_as(GATE_R_NOT_GATED);
 	if (decide(&k->r, &k->p, &k->w, &k->f, c->flags))
 		judge_flow(&k->r, &k->w, &k->p, &k->f);
-	return k->w.dry ? leave_trace(k) : settle(skb, &k->r, &k->w, &k->f, FROM_VM);
+	return k->w.dry ? leave_trace(k) : settle(skb, k, FROM_VM);
 }
 
 SEC("tc")
@@ -183,7 +185,7 @@ static __noinline int uplink_out(struct __sk_buff *skb, __u32 seen)
 	k->w.routed = !params.uplink_mode;
 	if (decide(&k->r, &k->p, &k->w, &k->f, c->flags))
 		judge_flow(&k->r, &k->w, &k->p, &k->f);
-	return settle(skb, &k->r, &k->w, &k->f, UPLINK_OUT);
+	return settle(skb, k, UPLINK_OUT);
 }
 
 SEC("tc")
