@@ -2,10 +2,10 @@
 /* Loads the programs on new or adopted maps; see bpf.h. */
 #include "bpf.h"
 #include "attach_priv.h"
-#include "bpf_maps.h"
+#include "bpf_priv.h"
+#include "layout.h"
 #include "log.h"
 #include "pins.h"
-#include "upgrade.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -43,7 +43,7 @@ static int abi_path(const struct gate_bpf *b, const char *rest, char *out)
 
 /* ---- errors ---- */
 
-static int load_failed(const struct gate_sizes *s, int r, struct gate_error *err)
+int gate_bpf_load_failed(const struct gate_sizes *s, int r, struct gate_error *err)
 {
 	struct utsname un;
 
@@ -126,8 +126,7 @@ static int reuse_maps(struct gate_bpf *b)
 	return err;
 }
 
-/* Pins the maps that have no pin yet below `dir`, which may be new. */
-static int pin_maps(struct gate_bpf *b, const char *dir)
+int gate_bpf_pin_maps(struct gate_bpf *b, const char *dir)
 {
 	char path[GATE_PIN_PATH];
 	int err = gate_pins_mkdir(dir);
@@ -139,7 +138,7 @@ static int pin_maps(struct gate_bpf *b, const char *dir)
 		if (!err && bpf_obj_pin(bpf_map__fd(map), path) < 0 && errno != EEXIST)
 			err = -errno;
 	}
-	return err;
+	return err ? err : gate_layout_pin(dir);
 }
 
 static int map_maps(struct gate_bpf *b, const struct gate_sizes *s)
@@ -191,8 +190,7 @@ static int fill_params(struct gate_bpf *b, const struct gate_config *c, const st
 	return 0;
 }
 
-/* What the sizes and ports are, for whoever adopts the maps. Flags are the engine's. */
-static void fill_conf(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s)
+void gate_bpf_fill_conf(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s)
 {
 	struct gate_conf *conf = b->maps.conf;
 
@@ -210,8 +208,8 @@ static void fill_conf(struct gate_bpf *b, const struct gate_config *c, const str
 		conf->seed[i] = b->skel->rodata->params.seed[i];
 }
 
-/* Pins the programs, so that who looks finds them; a program is replaced by a rename. */
-static int pin_programs(struct gate_bpf *b)
+/* A program is replaced by a rename. */
+int gate_bpf_pin_programs(struct gate_bpf *b)
 {
 	const struct {
 		const char *name;
@@ -267,7 +265,7 @@ static int take_programs(struct gate_bpf *b)
  * Early drop runs on the same maps. It is an economy, not the gate: where it does
  * not load the gate goes on without it, and says so.
  */
-static int load_early(struct gate_bpf *b, const struct gate_config *c)
+int gate_bpf_load_early(struct gate_bpf *b, const struct gate_config *c)
 {
 	struct bpf_map *map;
 	int err = 0;
@@ -295,16 +293,10 @@ static int load_early(struct gate_bpf *b, const struct gate_config *c)
 	return take_program(b, b->early->progs.g25_early_drop, GATE_EARLY_DROP, &b->early_drop);
 }
 
-/* ---- opening ---- */
+/* ---- all of it ---- */
 
-static bool same_sizes(const struct gate_sizes *a, const struct gate_sizes *b)
-{
-	return !memcmp(a, b, sizeof(*a)); /* 32-bit words only, no padding */
-}
-
-/* Opens and loads the skeleton, on the pinned maps when `reuse`. */
-static int load(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s,
-		const struct gate_conf *seeds, bool reuse)
+int gate_bpf_load(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s,
+		  const struct gate_conf *seeds, bool reuse)
 {
 	gate25_bpf__destroy(b->skel);
 	b->skel = gate25_bpf__open();
@@ -322,221 +314,13 @@ static int load(struct gate_bpf *b, const struct gate_config *c, const struct ga
 	return err ? err : map_maps(b, s);
 }
 
-/* New maps go in by one rename: a crash leaves either none of them or all. */
-static int install_maps(struct gate_bpf *b)
+void gate_bpf_hear_libbpf(void)
 {
-	char fresh[GATE_PIN_PATH], maps[GATE_PIN_PATH], old[GATE_PIN_PATH];
-	int err = abi_path(b, "maps-new", fresh);
-
-	err = err ? err : abi_path(b, "maps", maps);
-	err = err ? err : abi_path(b, "maps-old", old);
-	err = err ? err : gate_pins_remove(fresh);
-	err = err ? err : pin_maps(b, fresh);
-	err = err ? err : gate_pins_remove(old);
-	err = err ? err : gate_pins_swap(fresh, maps);
-	if (!err && b->upgrade && rename(fresh, old) < 0)
-		err = -errno;
-	return err;
-}
-
-/* Other sizes: new maps with the content of the old. */
-static int resize(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s)
-{
-	int err = load(b, c, s, gate_upgrade_conf(b->upgrade), false);
-
-	if (err)
-		return err;
-	fill_conf(b, c, s);
-	err = gate_upgrade_begin(b->upgrade, &b->maps, c->grace_s);
-	if (!err)
-		err = install_maps(b);
-	if (!err)
-		log_info("the maps have new sizes: policy, identities and counters were copied");
-	return err;
-}
-
-static int fresh(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s)
-{
-	int err = load(b, c, s, NULL, false);
-
-	if (err)
-		return err;
-	fill_conf(b, c, s);
-	return install_maps(b);
-}
-
-/* Same sizes: new programs on the pinned maps. */
-static int adopt(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s,
-		 const struct gate_conf *conf)
-{
-	char dir[GATE_PIN_PATH];
-	int err = load(b, c, s, conf, true);
-
-	if (!err)
-		err = abi_path(b, "maps", dir);
-	if (!err)
-		err = pin_maps(b, dir);
-	if (!err)
-		fill_conf(b, c, s);
-	return err;
-}
-
-/* Takes up an earlier upgrade that was cut short: brings its rest over to `to`. */
-static int resume_upgrade(struct gate_bpf *b, struct gate_maps *to, struct gate_upgrade **out)
-{
-	char old[GATE_PIN_PATH];
-	struct gate_upgrade *u;
-	int err = abi_path(b, "maps-old", old);
-
-	if (!err)
-		err = gate_upgrade_open(&u, old);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	gate_upgrade_finish(u, to);
-	*out = u;
-	return 0;
-}
-
-static int adopt_or_resize(struct gate_bpf *b, const struct gate_config *c,
-			   const struct gate_sizes *s, const struct gate_conf *conf)
-{
-	struct gate_upgrade *earlier = NULL;
-	char dir[GATE_PIN_PATH];
-	struct gate_sizes have;
-
-	b->adopted = true;
-	gate_sizes_from_conf(conf, &have);
-	if (same_sizes(&have, s)) {
-		int err = adopt(b, c, s, conf);
-		return err ? err : resume_upgrade(b, &b->maps, &b->upgrade);
-	}
-	int err = abi_path(b, "maps", dir);
-	err = err ? err : gate_upgrade_open(&b->upgrade, dir);
-	err = err ? err : resume_upgrade(b, gate_upgrade_maps(b->upgrade), &earlier);
-	gate_upgrade_close(earlier);
-	return err ? err : resize(b, c, s);
-}
-
-static int open_maps(struct gate_bpf *b, const struct gate_config *c, const struct gate_sizes *s)
-{
-	char dir[GATE_PIN_PATH];
-	struct gate_conf conf;
-	int err = abi_path(b, "maps", dir);
-
-	if (!err)
-		err = gate_maps_read_conf(dir, &conf);
-	if (err)
-		return err == -ENOENT ? fresh(b, c, s) : err;
-	return adopt_or_resize(b, c, s, &conf);
-}
-
-static int open_failed(const struct gate_bpf *b, const struct gate_sizes *s, int r,
-		       struct gate_error *err)
-{
-	switch (r) {
-	case -EPROTO:
-		return gate_error_set(err, GATE_ERR_FAILED,
-				      "the maps pinned in %s/abi%d are not this version's: `gate25 "
-				      "detach --yes` removes them, and the gate with them",
-				      b->pin, GATE_ABI);
-	case -ENOSPC:
-		return gate_error_set(err, GATE_ERR_FAILED,
-				      "the policy in force does not fit into the new sizes: raise "
-				      "max_vms, max_tenants or max_overrides");
-	default:
-		return load_failed(s, r, err);
-	}
-}
-
-int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gate_error *err)
-{
-	char abi[GATE_PIN_PATH];
-	struct gate_sizes s;
-
 	libbpf_set_print(print_libbpf);
-	gate_sizes_from_config(c, &s);
-	if (gate_sizes_check(&s) < 0)
-		return load_failed(&s, -E2BIG, err);
-	struct gate_bpf *b = calloc(1, sizeof(*b));
-	if (!b)
-		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
-	gate_maps_init(&b->maps);
-	b->from_vm = b->to_vm = b->uplink_out = b->early_drop = b->lock = -1;
-	int r = gate_pins_open(c->pin, &b->lock, err);
-	if (r)
-		goto fail;
-	snprintf(b->pin, sizeof(b->pin), "%s", c->pin);
-	r = gate_attach_choose(c, &b->tcx, err);
-	if (r)
-		goto fail;
-
-	r = gate_pins_path(abi, "%s/abi%d", b->pin, GATE_ABI);
-	r = r ? r : gate_pins_mkdir(abi);
-	r = r ? r : open_maps(b, c, &s);
-	r = r ? r : load_early(b, c);
-	r = r ? r : pin_programs(b);
-	if (r) {
-		r = open_failed(b, &s, r, err);
-		goto fail;
-	}
-	*out = b;
-	return 0;
-fail:
-	gate_bpf_close(b);
-	return r;
 }
 
-void gate_bpf_settle(struct gate_bpf *b)
+void gate_bpf_unload(struct gate_bpf *b)
 {
-	char old[GATE_PIN_PATH];
-
-	if (!b->upgrade)
-		return;
-	gate_upgrade_finish(b->upgrade, &b->maps);
-	gate_upgrade_close(b->upgrade);
-	b->upgrade = NULL;
-	int err = abi_path(b, "maps-old", old);
-	err = err ? err : gate_pins_remove(old);
-	if (err)
-		log_warning("cannot remove the maps of before the upgrade in %s: %s", b->pin,
-			    strerror(-err));
-}
-
-void gate_bpf_close(struct gate_bpf *b)
-{
-	struct gate_sizes s = { 0 };
-
-	if (!b)
-		return;
-	if (b->maps.conf)
-		gate_sizes_from_conf(b->maps.conf, &s);
-	gate_maps_close(&b->maps, &s);
-	gate_upgrade_close(b->upgrade);
 	early_bpf__destroy(b->early);
 	gate25_bpf__destroy(b->skel);
-	if (b->lock >= 0)
-		close(b->lock);
-	free(b);
-}
-
-static int unpin_entry(void *arg, const char *name)
-{
-	char path[GATE_PIN_PATH];
-
-	if (strncmp(name, "abi", 3) && strcmp(name, "links") && strcmp(name, "rcu-expedited"))
-		return 0;
-	int err = gate_pins_path(path, "%s/%s", (const char *)arg, name);
-	return err ? err : gate_pins_remove(path);
-}
-
-int gate_bpf_unpin_all(const char *pin, struct gate_error *err)
-{
-	int r = gate_pins_list(pin, unpin_entry, (void *)pin);
-
-	if (r)
-		return gate_error_set(err, GATE_ERR_FAILED, "cannot remove the pins in %s: %s", pin,
-				      strerror(-r));
-	/* the mount point of a BPF file system of its own stays */
-	rmdir(pin);
-	return 0;
 }

@@ -29,7 +29,8 @@ struct gate_bpf {
 	int lock;
 	struct gate25_bpf *skel;
 	struct early_bpf *early;
-	struct gate_upgrade *upgrade; /* what to copy again once the programs are swapped */
+	struct gate_upgrade **source; /* what to copy again once the programs are swapped */
+	unsigned nsources;
 };
 
 /**
@@ -39,8 +40,9 @@ struct gate_bpf {
  * @err: one sentence on failure: no BPF file system, another daemon, no
  *       capability, kernel too old, no memory.
  *
- * Adopts pinned maps of the same ABI and sizes. Of other sizes: makes new ones
- * beside them and copies (upgrade.c). New programs are loaded on the maps; what
+ * Adopts pinned maps of the same ABI and sizes. Of other sizes, or of another
+ * version's ABI: makes new ones beside them and copies (upgrade.h). Until they are
+ * pinned nothing of the old is touched. New programs are loaded on the maps; what
  * is attached stays attached until gate_attach_put() replaces it in place.
  * Return: 0 or -errno.
  */

@@ -99,13 +99,9 @@ static uint32_t exempt(const struct gate_sizes *s)
 }
 
 #define TABLE(map, entries)                                                                        \
-	{                                                                                          \
-#map, offsetof(struct gate_maps, map), false, entries                              \
-	}
+	[GATE_MAP_##map] = { #map, offsetof(struct gate_maps, map), false, entries }
 #define ARRAY(map, entries)                                                                        \
-	{                                                                                          \
-#map, offsetof(struct gate_maps, map), true, entries                               \
-	}
+	[GATE_MAP_##map] = { #map, offsetof(struct gate_maps, map), true, entries }
 
 const struct gate_map_desc gate_map_desc[GATE_NMAPS] = {
 	ARRAY(conf, one),
@@ -153,6 +149,11 @@ static size_t element_size(const struct gate_map_desc *d)
 	default:
 		return 0;
 	}
+}
+
+size_t gate_maps_element(enum gate_map map)
+{
+	return element_size(&gate_map_desc[map]);
 }
 
 /* ---- sizes ---- */

@@ -22,7 +22,30 @@ struct gate_map_desc {
 	uint32_t (*entries)(const struct gate_sizes *); /* NULL = as compiled */
 };
 
-#define GATE_NMAPS 20
+/* Places in gate_map_desc. */
+enum gate_map {
+	GATE_MAP_conf,
+	GATE_MAP_global,
+	GATE_MAP_vms,
+	GATE_MAP_names,
+	GATE_MAP_heads,
+	GATE_MAP_nodes,
+	GATE_MAP_buckets,
+	GATE_MAP_budgets,
+	GATE_MAP_counters,
+	GATE_MAP_port_counters,
+	GATE_MAP_flows,
+	GATE_MAP_dests,
+	GATE_MAP_ports,
+	GATE_MAP_mac_owner,
+	GATE_MAP_ip_owner,
+	GATE_MAP_macs,
+	GATE_MAP_ips,
+	GATE_MAP_exempt,
+	GATE_MAP_reasons,
+	GATE_MAP_events,
+	GATE_NMAPS
+};
 extern const struct gate_map_desc gate_map_desc[GATE_NMAPS];
 
 void gate_sizes_from_config(const struct gate_config *c, struct gate_sizes *out);
@@ -34,6 +57,8 @@ uint64_t gate_sizes_bytes(const struct gate_sizes *s);
 
 /* All closed. */
 void gate_maps_init(struct gate_maps *m);
+/* Bytes of one element of an array. */
+size_t gate_maps_element(enum gate_map map);
 /**
  * gate_maps_add() - take one open map into the set.
  * @fd: stays the caller's; duplicated for tables, mapped for arrays.

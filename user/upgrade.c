@@ -1,68 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* From maps of other sizes to new ones; see upgrade.h for the theory. */
-#include "upgrade.h"
+/* Policy, identities and buckets into new maps; see upgrade.h for the theory. */
 #include "clock.h"
+#include "upgrade_priv.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct gate_upgrade {
-	struct gate_maps from;
-	struct gate_sizes old;
-	struct gate_sizes new; /* set by begin or finish from the target's conf */
-	/* what `reasons` held when last brought over: 2 * GATE_R_MAX * ncpus words */
-	uint64_t *reasons;
-};
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-int gate_upgrade_open(struct gate_upgrade **out, const char *dir)
-{
-	struct gate_upgrade *u = calloc(1, sizeof(*u));
-
-	if (!u)
-		return -ENOMEM;
-	int err = gate_maps_open(dir, &u->from, &u->old);
-	if (err) {
-		free(u);
-		return err;
-	}
-	u->reasons = calloc((size_t)2 * GATE_R_MAX * u->from.ncpus, sizeof(*u->reasons));
-	if (!u->reasons) {
-		gate_upgrade_close(u);
-		return -ENOMEM;
-	}
-	*out = u;
-	return 0;
-}
-
-void gate_upgrade_close(struct gate_upgrade *u)
-{
-	if (!u)
-		return;
-	gate_maps_close(&u->from, &u->old);
-	free(u->reasons);
-	free(u);
-}
-
-struct gate_maps *gate_upgrade_maps(struct gate_upgrade *u)
-{
-	return &u->from;
-}
-
-const struct gate_conf *gate_upgrade_conf(const struct gate_upgrade *u)
-{
-	return u->from.conf;
-}
-
 static uint32_t slots(const struct gate_upgrade *u)
 {
-	return min_u32(u->old.max_vms, u->new.max_vms);
+	return gate_common(u->old.max_vms, u->new.max_vms);
 }
 
 /* ---- places: handle bases, bucket ids, bucket indices ---- */
@@ -89,7 +37,7 @@ static uint32_t map_base(const struct gate_upgrade *u, uint32_t base)
  * Bucket set ids: scopes first, then the tight set, then a run of `scopes` for
  * each override. A scope that is no more is mapped to the one for all ports.
  */
-static uint32_t map_bucket_id(const struct gate_upgrade *u, uint32_t id)
+uint32_t gate_upgrade_bucket_id(const struct gate_upgrade *u, uint32_t id)
 {
 	const uint32_t o = u->old.scopes, n = u->new.scopes;
 
@@ -119,21 +67,35 @@ static bool head_has_place(const struct gate_upgrade *u, uint32_t base)
 	return !base || map_base(u, base);
 }
 
-/* Heads by base and scope; nodes are numbered anew, without gaps. */
+static uint64_t head_of(const struct gate_upgrade *u, uint32_t base, uint32_t scope)
+{
+	uint64_t buf;
+	const uint64_t *head =
+		gate_source_at(u, GATE_MAP_heads, base * u->old.scopes + scope, &buf);
+
+	return *head < u->map[GATE_MAP_nodes].entries ? *head : 0;
+}
+
+/*
+ * Heads by base and scope; nodes are numbered anew, without gaps. Base 0 holds what
+ * stands beneath everything.
+ */
 static int copy_policy(struct gate_upgrade *u, struct gate_maps *to)
 {
-	const uint32_t bases = u->from.nheads / u->old.scopes;
-	const uint32_t scopes = min_u32(u->old.scopes, u->new.scopes);
+	const uint32_t bases = u->map[GATE_MAP_heads].entries / u->old.scopes;
+	const uint32_t scopes = gate_common(u->old.scopes, u->new.scopes);
 	uint32_t used = 0;
 
-	for (uint32_t base = 1; base < bases; base++) {
+	for (uint32_t base = 0; base < bases; base++) {
 		for (uint32_t scope = 0; scope < scopes; scope++) {
-			uint64_t node = u->from.heads[base * u->old.scopes + scope];
-			if (!node || node >= u->from.nnodes)
+			const uint64_t node = head_of(u, base, scope);
+			struct gate_node buf;
+			if (!node)
 				continue;
 			if (!head_has_place(u, base) || used + 1 >= to->nnodes)
 				return -ENOSPC;
-			to->nodes[++used] = u->from.nodes[node];
+			to->nodes[++used] = *(const struct gate_node *)gate_source_at(
+				u, GATE_MAP_nodes, (uint32_t)node, &buf);
 			to->heads[map_base(u, base) * u->new.scopes + scope] = used;
 		}
 	}
@@ -145,17 +107,18 @@ static int copy_policy(struct gate_upgrade *u, struct gate_maps *to)
 static int copy_vms(struct gate_upgrade *u, struct gate_maps *to)
 {
 	for (uint32_t slot = 0; slot < u->old.max_vms; slot++) {
-		const struct gate_vm *vm = &u->from.vms[slot];
-		if (!(vm->flags & GATE_VM_USED))
+		char name[GATE_NAME_LEN];
+		struct gate_vm buf,
+			vm = *(const struct gate_vm *)gate_source_at(u, GATE_MAP_vms, slot, &buf);
+		if (!(vm.flags & GATE_VM_USED))
 			continue;
-		if (slot >= u->new.max_vms || vm->tenant >= u->new.max_tenants)
+		if (slot >= u->new.max_vms || vm.tenant >= u->new.max_tenants ||
+		    vm.budget >= to->nbudgets)
 			return -ENOSPC;
-		struct gate_vm *copy = &to->vms[slot];
-		*copy = *vm;
-		copy->override_base = map_override_base(u, vm->override_base);
-		if (copy->budget >= to->nbudgets)
-			return -ENOSPC;
-		memcpy(to->names[slot], u->from.names[slot], sizeof(to->names[slot]));
+		vm.override_base = map_override_base(u, vm.override_base);
+		to->vms[slot] = vm;
+		memcpy(to->names[slot], gate_source_at(u, GATE_MAP_names, slot, name),
+		       sizeof(to->names[slot]));
 	}
 	return 0;
 }
@@ -165,49 +128,88 @@ static void relocate_address(const struct gate_upgrade *u, struct gate_address *
 	a->base[0] = map_base(u, a->base[0]);
 	a->base[1] = map_base(u, a->base[1]);
 	if (a->bucket)
-		a->bucket = map_bucket_id(u, a->bucket);
+		a->bucket = gate_upgrade_bucket_id(u, a->bucket);
 }
 
-/* Copies a hash or trie entry by entry. Addresses carry places and are relocated. */
-static int copy_table(const struct gate_upgrade *u, int from, int to, bool addresses)
-{
+/* One entry of a table of ours. */
+struct entry {
 	union {
 		struct gate_ip_key ip;
 		struct gate_mac_key mac;
 		struct gate_mac_owner_key owner;
 		struct gate_exempt_key exempt;
 		uint32_t ifindex;
-	} key, next;
+	} key;
 	union {
 		struct gate_address address;
 		struct gate_port port;
 		uint32_t word;
 	} value;
+};
+
+/* Keys and values that the source has, in its own layout. */
+struct raw_entry {
+	char *key, *next, *value;
+};
+
+static int copy_entry(const struct gate_upgrade *u, enum gate_map which, int to,
+		      const struct raw_entry *raw)
+{
+	const struct source_map *m = &u->map[which];
+	struct entry e = { 0 };
+
+	gate_plan_run(&m->key, raw->key, &e.key);
+	gate_plan_run(&m->value, raw->value, &e.value);
+	if (which == GATE_MAP_macs || which == GATE_MAP_ips)
+		relocate_address(u, &e.value.address);
+	if (!bpf_map_update_elem(to, &e.key, &e.value, BPF_ANY))
+		return 0;
+	return errno == E2BIG || errno == ENOSPC ? -ENOSPC : -errno;
+}
+
+static int copy_entries(const struct gate_upgrade *u, enum gate_map which, int to,
+			const struct raw_entry *raw)
+{
+	const int from = u->map[which].fd;
 	void *last = NULL;
 
-	while (!bpf_map_get_next_key(from, last, &next)) {
-		key = next;
-		last = &key;
-		if (bpf_map_lookup_elem(from, &key, &value) < 0)
+	while (!bpf_map_get_next_key(from, last, raw->next)) {
+		memcpy(raw->key, raw->next, u->map[which].key_size);
+		last = raw->key;
+		if (bpf_map_lookup_elem(from, raw->key, raw->value) < 0)
 			continue;
-		if (addresses)
-			relocate_address(u, &value.address);
-		if (bpf_map_update_elem(to, &key, &value, BPF_ANY) < 0)
-			return errno == E2BIG || errno == ENOSPC ? -ENOSPC : -errno;
+		int err = copy_entry(u, which, to, raw);
+		if (err)
+			return err;
 	}
 	return errno == ENOENT ? 0 : -errno;
 }
 
+/* Copies a hash or trie entry by entry. */
+static int copy_table(const struct gate_upgrade *u, enum gate_map which, int to)
+{
+	const struct source_map *m = &u->map[which];
+
+	if (m->fd < 0)
+		return 0;
+	char *memory = calloc(1, 2 * (size_t)m->key_size + m->value_size);
+	if (!memory)
+		return -ENOMEM;
+	const struct raw_entry raw = { memory, memory + m->key_size, memory + 2 * m->key_size };
+	int err = copy_entries(u, which, to, &raw);
+	free(memory);
+	return err;
+}
+
 static int copy_tables(const struct gate_upgrade *u, struct gate_maps *to)
 {
-	const struct gate_maps *f = &u->from;
-	int err = copy_table(u, f->ports, to->ports, false);
+	int err = copy_table(u, GATE_MAP_ports, to->ports);
 
-	err = err ? err : copy_table(u, f->mac_owner, to->mac_owner, false);
-	err = err ? err : copy_table(u, f->ip_owner, to->ip_owner, false);
-	err = err ? err : copy_table(u, f->exempt, to->exempt, false);
-	err = err ? err : copy_table(u, f->macs, to->macs, true);
-	return err ? err : copy_table(u, f->ips, to->ips, true);
+	err = err ? err : copy_table(u, GATE_MAP_mac_owner, to->mac_owner);
+	err = err ? err : copy_table(u, GATE_MAP_ip_owner, to->ip_owner);
+	err = err ? err : copy_table(u, GATE_MAP_exempt, to->exempt);
+	err = err ? err : copy_table(u, GATE_MAP_macs, to->macs);
+	return err ? err : copy_table(u, GATE_MAP_ips, to->ips);
 }
 
 /* ---- buckets and budgets: the later arrival time is the stricter one ---- */
@@ -228,194 +230,68 @@ static void merge_bucket(struct gate_bucket_set *to, const struct gate_bucket_se
 	raise_u64((uint64_t *)&to->destinations_tat, from->destinations_tat);
 }
 
-static void merge_buckets(struct gate_upgrade *u, struct gate_maps *to)
+static void merge_bucket_at(const struct gate_upgrade *u, struct gate_bucket_set *to, uint32_t from)
+{
+	struct gate_bucket_set buf;
+
+	merge_bucket(to, gate_source_at(u, GATE_MAP_buckets, from, &buf));
+}
+
+static void merge_buckets(const struct gate_upgrade *u, struct gate_maps *to)
 {
 	const uint32_t o = u->old.scopes, n = u->new.scopes;
 
 	for (uint32_t slot = 0; slot < slots(u); slot++)
 		for (uint32_t id = 0; id <= o; id++)
-			merge_bucket(&to->buckets[slot * (n + 1) + map_bucket_id(u, id)],
-				     &u->from.buckets[slot * (o + 1) + id]);
+			merge_bucket_at(
+				u, &to->buckets[slot * (n + 1) + gate_upgrade_bucket_id(u, id)],
+				slot * (o + 1) + id);
 
-	const uint32_t overrides = min_u32(u->old.max_overrides, u->new.max_overrides);
+	const uint32_t overrides = gate_common(u->old.max_overrides, u->new.max_overrides);
 	const uint32_t from = u->old.max_vms * (o + 1), base = u->new.max_vms *(n + 1);
 	for (uint32_t i = 0; i < overrides; i++)
 		for (uint32_t scope = 0; scope < o; scope++)
-			merge_bucket(&to->buckets[base + i * n + (scope < n ? scope : 0)],
-				     &u->from.buckets[from + i * o + scope]);
+			merge_bucket_at(u, &to->buckets[base + i * n + (scope < n ? scope : 0)],
+					from + i * o + scope);
+}
 
-	for (uint32_t i = 1; i < min_u32(u->from.nbudgets, to->nbudgets); i++)
+static const struct gate_budget *budget_at(const struct gate_upgrade *u, uint32_t i,
+					   struct gate_budget *buf)
+{
+	return gate_source_at(u, GATE_MAP_budgets, i, buf);
+}
+
+static uint32_t budgets(const struct gate_upgrade *u, const struct gate_maps *to)
+{
+	return gate_common(u->map[GATE_MAP_budgets].entries, to->nbudgets);
+}
+
+static void merge_budgets(const struct gate_upgrade *u, struct gate_maps *to)
+{
+	struct gate_budget buf;
+
+	for (uint32_t i = 1; i < budgets(u, to); i++)
 		for (int r = 0; r < GATE_MAX_RATES; r++)
-			raise_u64((uint64_t *)&to->budgets[i].tat[r], u->from.budgets[i].tat[r]);
+			raise_u64((uint64_t *)&to->budgets[i].tat[r],
+				  budget_at(u, i, &buf)->tat[r]);
 }
 
-static void copy_budget_rates(struct gate_upgrade *u, struct gate_maps *to)
+static void copy_budgets(const struct gate_upgrade *u, struct gate_maps *to)
 {
-	for (uint32_t i = 1; i < min_u32(u->from.nbudgets, to->nbudgets); i++)
-		to->budgets[i] = u->from.budgets[i];
+	struct gate_budget buf;
+
+	for (uint32_t i = 1; i < budgets(u, to); i++)
+		to->budgets[i] = *budget_at(u, i, &buf);
 }
 
-/* ---- counters ---- */
+/* ---- what the programs write into identities ---- */
 
-static void move_words(void *to, void *from, size_t words)
+static void merge_vms(const struct gate_upgrade *u, struct gate_maps *to)
 {
-	uint64_t *t = to, *f = from;
-
-	for (size_t i = 0; i < words; i++) {
-		uint64_t v = __atomic_exchange_n(&f[i], 0, __ATOMIC_RELAXED);
-		if (v)
-			__atomic_fetch_add(&t[i], v, __ATOMIC_RELAXED);
-	}
-}
-
-static void move_counters(struct gate_upgrade *u, struct gate_maps *to)
-{
-	const size_t words = offsetof(struct gate_counters, last_reply) / sizeof(uint64_t);
-	const size_t port_words = sizeof(struct gate_port_counters) / sizeof(uint64_t);
-	const uint32_t nports = min_u32(u->old.nports, u->new.nports);
+	struct gate_vm buf;
 
 	for (uint32_t slot = 0; slot < slots(u); slot++) {
-		struct gate_counters *from = &u->from.counters[slot];
-		move_words(&to->counters[slot], from, words);
-		if (from->last_reply)
-			to->counters[slot].last_reply = from->last_reply;
-		from->last_reply = 0;
-		for (uint32_t p = 0; p < nports && nports > 1; p++)
-			move_words(&to->port_counters[slot * u->new.nports + p],
-				   &u->from.port_counters[slot * u->old.nports + p], port_words);
-	}
-	move_words(to->global, u->from.global, sizeof(*to->global) / sizeof(uint64_t));
-}
-
-/* Per-CPU words cannot be exchanged from here: what has been brought over is remembered. */
-static void add_reasons(struct gate_upgrade *u, struct gate_maps *to)
-{
-	const size_t ncpus = (size_t)u->from.ncpus;
-	uint64_t *now = calloc(2 * ncpus, sizeof(*now));
-
-	if (!now)
-		return;
-	uint64_t *have = now + ncpus;
-	for (uint32_t key = 0; key < 2 * GATE_R_MAX; key++) {
-		uint64_t *taken = u->reasons + key * ncpus, moved = 0;
-		if (bpf_map_lookup_elem(u->from.reasons, &key, now) < 0 ||
-		    bpf_map_lookup_elem(to->reasons, &key, have) < 0)
-			continue;
-		for (size_t cpu = 0; cpu < ncpus; cpu++) {
-			moved |= now[cpu] - taken[cpu];
-			have[cpu] += now[cpu] - taken[cpu];
-			taken[cpu] = now[cpu];
-		}
-		if (moved)
-			bpf_map_update_elem(to->reasons, &key, have, BPF_ANY);
-	}
-	free(now);
-}
-
-/* ---- flows ---- */
-
-static struct gate_flow *find_flow(struct gate_flow_set *set, uint32_t fingerprint)
-{
-	for (int w = 0; w < GATE_FLOW_WAYS; w++)
-		if (set->way[w].fingerprint == fingerprint)
-			return &set->way[w];
-	return NULL;
-}
-
-static void count_active(struct gate_maps *to, uint32_t slot, uint32_t bucket, int n)
-{
-	uint32_t index = gate_bucket_index(to, slot, bucket);
-
-	if (index < to->nbuckets)
-		__atomic_fetch_add(&to->buckets[index].active, n, __ATOMIC_RELAXED);
-}
-
-/* A flow that is copied already: it may have gone on in the old map, states only grow. */
-static void advance_flow(struct gate_maps *to, uint32_t slot, struct gate_flow *flow,
-			 const struct gate_flow *from)
-{
-	if (from->state <= flow->state)
-		return;
-	flow->seen = from->seen;
-	flow->flags = from->flags;
-	flow->reply = from->reply;
-	flow->peer_seq = from->peer_seq;
-	uint8_t was = __atomic_exchange_n(&flow->state, from->state, __ATOMIC_ACQ_REL);
-	if (from->state == GATE_FLOW_CLOSED && was != GATE_FLOW_CLOSED)
-		count_active(to, slot, flow->bucket, -1);
-}
-
-/*
- * Puts a flow into a free way of its set; without one the flow is adopted anew later.
- * As the programs do: the second word is taken first.
- */
-static void put_flow(struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
-		     struct gate_flow_set *set, const struct gate_flow *flow)
-{
-	struct gate_flow copy = *flow;
-
-	copy.bucket = (uint8_t)map_bucket_id(u, flow->bucket);
-	for (int w = 0; w < GATE_FLOW_WAYS; w++) {
-		struct gate_flow *way = &set->way[w], was = *way;
-		uint64_t words[2], old;
-
-		memcpy(words, &copy, sizeof(words));
-		memcpy(&old, &was.state, sizeof(old));
-		if (was.fingerprint ||
-		    (was.state != GATE_FLOW_FREE && was.state != GATE_FLOW_CLOSED))
-			continue;
-		if (!__atomic_compare_exchange_n((uint64_t *)&way->state, &old, words[1], false,
-						 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			continue;
-		__atomic_store_n((uint64_t *)way, words[0], __ATOMIC_RELEASE);
-		if (copy.state != GATE_FLOW_CLOSED)
-			count_active(to, slot, copy.bucket, 1);
-		return;
-	}
-}
-
-static void merge_flow(struct gate_upgrade *u, struct gate_maps *to, size_t set,
-		       const struct gate_flow *from)
-{
-	const uint32_t slot = (uint32_t)(set / u->old.flow_sets);
-	struct gate_flow *known = find_flow(&to->flows[set], from->fingerprint);
-
-	if (known)
-		advance_flow(to, slot, known, from);
-	else
-		put_flow(u, to, slot, &to->flows[set], from);
-}
-
-static void merge_flows(struct gate_upgrade *u, struct gate_maps *to)
-{
-	if (u->old.flow_sets != u->new.flow_sets)
-		return;
-	const size_t sets = (size_t)slots(u) * u->old.flow_sets;
-	for (size_t i = 0; i < sets; i++) {
-		for (int w = 0; w < GATE_FLOW_WAYS; w++) {
-			const struct gate_flow *f = &u->from.flows[i].way[w];
-			if (f->fingerprint && f->state != GATE_FLOW_FREE)
-				merge_flow(u, to, i, f);
-		}
-	}
-}
-
-static void merge_destinations(struct gate_upgrade *u, struct gate_maps *to)
-{
-	const size_t sets = (size_t)slots(u) * u->old.dest_sets;
-
-	if (u->old.dest_sets != u->new.dest_sets)
-		return;
-	for (size_t i = 0; i < sets; i++)
-		for (int w = 0; w < GATE_DEST_WAYS; w++)
-			if (!to->dests[i].way[w])
-				to->dests[i].way[w] = u->from.dests[i].way[w];
-}
-
-static void merge_vms(struct gate_upgrade *u, struct gate_maps *to)
-{
-	for (uint32_t slot = 0; slot < slots(u); slot++) {
-		const struct gate_vm *from = &u->from.vms[slot];
+		const struct gate_vm *from = gate_source_at(u, GATE_MAP_vms, slot, &buf);
 		struct gate_vm *vm = &to->vms[slot];
 		uint64_t none = 0;
 		__atomic_compare_exchange_n((uint64_t *)&vm->first_mac, &none, from->first_mac,
@@ -424,7 +300,7 @@ static void merge_vms(struct gate_upgrade *u, struct gate_maps *to)
 	}
 }
 
-/* ---- the two steps ---- */
+/* ---- the steps ---- */
 
 static void give_grace(struct gate_upgrade *u, struct gate_maps *to, uint32_t grace_s)
 {
@@ -440,27 +316,31 @@ static void give_grace(struct gate_upgrade *u, struct gate_maps *to, uint32_t gr
 int gate_upgrade_begin(struct gate_upgrade *u, struct gate_maps *to, uint32_t grace_s)
 {
 	gate_sizes_from_conf(to->conf, &u->new);
-	to->conf->flags = u->from.conf->flags;
-	to->conf->revision = u->from.conf->revision;
+	to->conf->flags = u->conf.flags;
+	to->conf->revision = u->conf.revision;
 
 	int err = copy_policy(u, to);
 	err = err ? err : copy_vms(u, to);
 	err = err ? err : copy_tables(u, to);
 	if (err)
-		return err; /* nothing of the old maps has been touched */
-	copy_budget_rates(u, to);
+		return err;
+	copy_budgets(u, to);
 	give_grace(u, to, grace_s);
-	gate_upgrade_finish(u, to);
 	return 0;
+}
+
+void gate_upgrade_carry(struct gate_upgrade *u, struct gate_maps *to)
+{
+	gate_sizes_from_conf(to->conf, &u->new);
+	merge_buckets(u, to);
+	merge_budgets(u, to);
+	gate_upgrade_flows(u, to);
+	merge_vms(u, to);
+	gate_upgrade_counters(u, to);
 }
 
 void gate_upgrade_finish(struct gate_upgrade *u, struct gate_maps *to)
 {
-	gate_sizes_from_conf(to->conf, &u->new);
-	merge_buckets(u, to);
-	merge_flows(u, to);
-	merge_destinations(u, to);
-	merge_vms(u, to);
-	move_counters(u, to);
-	add_reasons(u, to);
+	gate_upgrade_carry(u, to);
+	gate_upgrade_reasons(u, to);
 }

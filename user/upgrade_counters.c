@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Counters are moved: taken from the source by an exchange with zero and added to
+ * the target. What a source holds is therefore always what is still to be brought
+ * over, after a crash at any point and in either direction.
+ */
+#include "upgrade_priv.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD sizeof(uint64_t)
+
+static void move_word(uint64_t *to, uint64_t *from)
+{
+	uint64_t v = __atomic_exchange_n(from, 0, __ATOMIC_RELAXED);
+
+	if (v)
+		__atomic_fetch_add(to, v, __ATOMIC_RELAXED);
+}
+
+/* All words of an element that both know, but the one at `except`: that one is no sum. */
+static void move_element(const struct gate_upgrade *u, enum gate_map map, uint32_t i, void *to,
+			 size_t except)
+{
+	const struct source_map *m = &u->map[map];
+
+	if (!m->base || i >= m->entries)
+		return;
+	char *from = m->base + i * m->stride;
+	for (size_t s = 0; s < m->value.nsteps; s++) {
+		const struct gate_plan_step *step = &m->value.step[s];
+		for (uint32_t at = 0; at + WORD <= step->bytes; at += WORD) {
+			uint64_t *word = (uint64_t *)(from + step->from + at);
+			uint64_t *mine = (uint64_t *)((char *)to + step->to + at);
+			if (step->to + at != except)
+				move_word(mine, word);
+			else if (*word)
+				*mine = __atomic_exchange_n(word, 0, __ATOMIC_RELAXED);
+		}
+	}
+}
+
+void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to)
+{
+	const size_t last_reply = offsetof(struct gate_counters, last_reply), none = SIZE_MAX;
+	const uint32_t slots = gate_common(u->old.max_vms, u->new.max_vms);
+	const uint32_t nports = gate_common(u->old.nports, u->new.nports);
+
+	for (uint32_t slot = 0; slot < slots; slot++) {
+		move_element(u, GATE_MAP_counters, slot, &to->counters[slot], last_reply);
+		for (uint32_t p = 0; p < nports && nports > 1; p++)
+			move_element(u, GATE_MAP_port_counters, slot * u->old.nports + p,
+				     &to->port_counters[slot * u->new.nports + p], none);
+	}
+	move_element(u, GATE_MAP_global, 0, to->global, none);
+}
+
+/* ---- reasons: a word for each CPU, by the number that a name has in the source ---- */
+
+static int our_reason(const char *name)
+{
+	for (size_t i = 0; i < gate_layout_count; i++)
+		if (!strcmp(gate_layout[i].map, "reasons") && !strcmp(gate_layout[i].name, name))
+			return (int)gate_layout[i].offset;
+	return -1;
+}
+
+static void move_reason(const struct gate_upgrade *u, struct gate_maps *to, uint32_t from,
+			uint32_t mine, uint64_t *word)
+{
+	const size_t n = (size_t)u->ncpus;
+	uint64_t *have = word + n, any = 0;
+
+	if (bpf_map_lookup_elem(u->map[GATE_MAP_reasons].fd, &from, word) < 0 ||
+	    bpf_map_lookup_elem(to->reasons, &mine, have) < 0)
+		return;
+	for (size_t cpu = 0; cpu < n; cpu++) {
+		any |= word[cpu];
+		have[cpu] += word[cpu];
+	}
+	if (!any || bpf_map_update_elem(to->reasons, &mine, have, BPF_ANY) < 0)
+		return;
+	memset(word, 0, n * WORD);
+	bpf_map_update_elem(u->map[GATE_MAP_reasons].fd, &from, word, BPF_ANY);
+}
+
+void gate_upgrade_reasons(const struct gate_upgrade *u, struct gate_maps *to)
+{
+	const struct source_map *m = &u->map[GATE_MAP_reasons];
+	uint64_t *word = calloc(2 * (size_t)u->ncpus, WORD);
+
+	for (size_t i = 0; i < u->nfields && word && m->fd >= 0 && m->value_size == WORD; i++) {
+		const struct gate_layout_field *f = &u->layout[i];
+		const int mine = strcmp(f->map, "reasons") ? -1 : our_reason(f->name);
+		if (mine < 0)
+			continue;
+		/* the second half is what would have been refused */
+		move_reason(u, to, f->offset, (uint32_t)mine, word);
+		move_reason(u, to, m->entries / 2 + f->offset, GATE_R_MAX + (uint32_t)mine, word);
+	}
+	free(word);
+}
