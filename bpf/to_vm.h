@@ -81,10 +81,13 @@ static __noinline int read_replies(struct __sk_buff *skb, struct gate_flow *fl,
 	off = f->l4 + f->header + skip;
 	left = f->payload - skip;
 	for (int i = 0; i < REPLY_CHUNKS && left && !r.tls; i++) {
-		r.n = left < REPLY_CHUNK ? left : REPLY_CHUNK;
-		if (r.n == 0 || r.n > REPLY_CHUNK)
-			break;
-		if (bpf_skb_load_bytes(skb, off, r.bytes, r.n) < 0)
+		__u32 last = left < REPLY_CHUNK ? left - 1 : REPLY_CHUNK - 1, n;
+
+		/* Nothing new, but in a form from which Linux 6.1 sees that 1 <= n. */
+		barrier_var(last);
+		n = (last & (REPLY_CHUNK - 1)) + 1;
+		r.n = n;
+		if (bpf_skb_load_bytes(skb, off, r.bytes, n) < 0)
 			break;
 		reply_chunk(&r);
 		off += r.n;
