@@ -194,6 +194,15 @@ static void clear_leavers(struct gate_ports *p)
 			gate_attach_clear(p->a, port_at(p, i)->link.ifindex);
 }
 
+/* By configuration, or because the kernel has no tcx and to_vm would need a clsact. */
+static void report_to_vm(struct gate_ports *p)
+{
+	if (!gate_attach_wants_to_vm(p->a) && !p->c->uplink_mode)
+		gate_engine_problem_set(p->e, "to_vm_off", "",
+					"to_vm is off: replies are not read, and flows end by the "
+					"VM's FIN or RST and by time only");
+}
+
 int gate_ports_open(struct gate_ports **out, sd_event *ev, struct gate_attacher *a,
 		    struct gate_engine *e, const struct gate_config *c, struct gate_error *err)
 {
@@ -217,6 +226,7 @@ int gate_ports_open(struct gate_ports **out, sd_event *ev, struct gate_attacher 
 		if (gate_attach_bpf(a)->adopted)
 			clear_leavers(p);
 		attach_all(p);
+		report_to_vm(p);
 		gate_bpf_settle(gate_attach_bpf(a));
 		r = add_sources(p, ev);
 	}
