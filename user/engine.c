@@ -139,6 +139,19 @@ static void sweep(struct gate_engine *e)
 	}
 }
 
+/* What had no room may have some now. */
+static void retry_full(struct gate_engine *e)
+{
+	static const char *const maps[] = { "addresses", "ips", "macs", "exempt", "ports" };
+
+	if (!e->map_full)
+		return;
+	e->map_full = false;
+	gate_engine_sync_all(e);
+	for (unsigned i = 0; i < sizeof(maps) / sizeof(maps[0]) && !e->map_full; i++)
+		gate_engine_problem_clear(e, "map_full", maps[i]);
+}
+
 void gate_engine_tick(struct gate_engine *e, int64_t now)
 {
 	gate_engine_expire(e, now);
@@ -148,6 +161,7 @@ void gate_engine_tick(struct gate_engine *e, int64_t now)
 	gate_engine_store_tick(e, now);
 	if (now - e->saved_s >= SAVE_S || now < e->saved_s) {
 		e->saved_s = now;
+		retry_full(e);
 		if (e->store)
 			gate_engine_save_counters(e);
 	}

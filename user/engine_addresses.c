@@ -371,8 +371,8 @@ void gate_engine_vm_addresses(struct gate_engine *e, struct vm *vm)
 	for (unsigned i = 0; i < ips.n; i++)
 		finish_address(e, &ips.list[i]);
 	if (gate_sync_addresses(e->sync, vm->slot, macs.list, macs.n, ips.list, ips.n))
-		gate_engine_problem_set(e, "map_full", "addresses",
-					"there is no room for all MACs and addresses of the VMs");
+		gate_engine_map_full(e, "addresses",
+				     "there is no room for all MACs and addresses of the VMs");
 	free(macs.list);
 	free(ips.list);
 }
@@ -397,8 +397,7 @@ static void sync_any_ip(struct gate_engine *e, const struct gate_prefix *p)
 	if (rec && has_node(&rec->own))
 		find_bases(e, p, &a);
 	if (gate_sync_any_ip(e->sync, p, a.base))
-		gate_engine_problem_set(e, "map_full", "ips",
-					"there is no room for all policies of addresses");
+		gate_engine_map_full(e, "ips", "there is no room for all policies of addresses");
 }
 
 static void ip_changed(struct gate_engine *e, const struct gate_prefix *p)
@@ -431,8 +430,7 @@ void gate_engine_override_changed(struct gate_engine *e, const struct gate_subje
 	}
 	rec = gate_engine_rec(e, s);
 	if (gate_sync_any_mac(e->sync, s->mac, rec && has_node(&rec->own) ? base_of(e, rec) : 0))
-		gate_engine_problem_set(e, "map_full", "macs",
-					"there is no room for all policies of MACs");
+		gate_engine_map_full(e, "macs", "there is no room for all policies of MACs");
 	vm = gate_table_get(&e->macs, s->mac, 6);
 	if (vm)
 		gate_engine_vm_addresses(e, vm);

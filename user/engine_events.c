@@ -74,6 +74,18 @@ void gate_engine_problem_set(struct gate_engine *e, const char *code, const char
 	gate_engine_tell(e, GATE_N_PROBLEM, NULL, NULL, "%s", message);
 }
 
+void gate_engine_map_full(struct gate_engine *e, const char *map, const char *fmt, ...)
+{
+	char message[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	gate_engine_problem_set(e, "map_full", map, "%s", message);
+	e->map_full = true;
+}
+
 void gate_engine_problem_clear(struct gate_engine *e, const char *code, const char *key)
 {
 	char id[PROBLEM_KEY];
@@ -157,6 +169,20 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
 				 : "");
 }
 
+/*
+ * Is the event about this VM as it is now? The ring may still hold what the slot's
+ * last VM did, and more than one event about a change that was seen to already.
+ */
+static bool is_news(const struct gate_engine *e, const struct vm *vm, const struct gate_event *ev)
+{
+	uint64_t mac = GATE_MAC_SEEN;
+
+	for (unsigned i = 0; i < 6; i++)
+		mac |= (uint64_t)ev->mac[i] << 8 * i;
+	return !vm->spec.registered && vm->ports && vm->ports->ifindex == ev->ifindex &&
+	       e->m->vms[vm->slot].first_mac != mac;
+}
+
 void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 {
 	struct vm *vm = ev->slot < e->m->conf->max_vms ? e->by_slot[ev->slot] : NULL;
@@ -170,7 +196,7 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 		tell_refusal(e, &s, ev);
 		break;
 	case GATE_E_NEW_MAC:
-		if (vm && !vm->spec.registered)
+		if (vm && is_news(e, vm, ev))
 			change_identity(e, vm, &s, ev);
 		break;
 	case GATE_E_NEW_SOURCE:

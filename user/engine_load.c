@@ -281,7 +281,7 @@ static void sync_head(struct gate_engine *e, struct rec *rec)
 	uint32_t base;
 
 	if ((s->kind == GATE_S_MAC || s->kind == GATE_S_IP) && rec->override == UINT32_MAX)
-		rec->override = gate_pool_take(&e->overrides, gate_clock_mono_ns());
+		rec->override = gate_sync_take(&e->overrides);
 	base = gate_engine_base(e, s);
 	if (base)
 		gate_sync_own(e->sync, base, &rec->own);

@@ -253,9 +253,9 @@ void gate_engine_port_bind(struct gate_engine *e, struct port *p)
 			join_vm(e, p, vm);
 	}
 	if (gate_sync_port(e->sync, p->ifindex, vm ? vm->slot : GATE_SLOT_UNKNOWN, flags))
-		gate_engine_problem_set(e, "map_full", "ports",
-					"there is no room for port %s: the default policy holds",
-					p->name);
+		gate_engine_map_full(e, "ports",
+				     "there is no room for port %s: the default policy holds",
+				     p->name);
 }
 
 void gate_engine_ports_rebind(struct gate_engine *e, struct vm *vm, const struct gate_vm_spec *spec)

@@ -110,6 +110,7 @@ struct gate_engine {
 	int64_t saved_s, healed_s;
 	uint32_t sweep_at;
 
+	bool map_full;		    /* entries are missing that had no room */
 	struct gate_table problems; /* code NUL key -> struct gate_problem */
 	void (*listener)(void *, const struct gate_notice *);
 	void *listener_arg;
@@ -242,6 +243,9 @@ int gate_engine_save_audit(struct gate_engine *e, const struct audit_note *n,
 void gate_engine_tell(struct gate_engine *e, enum gate_notice_kind kind,
 		      const struct gate_subject *s, const struct gate_event *ev, const char *fmt,
 		      ...) __attribute__((format(printf, 5, 6)));
+/* A table in the kernel is full: said, and tried again later. */
+void gate_engine_map_full(struct gate_engine *e, const char *map, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void gate_engine_problems_close(struct gate_engine *e);
 
 /* ---- the store as the engine uses it (engine_store.c) ---- */

@@ -46,7 +46,7 @@ struct tenant *gate_engine_tenant_make(struct gate_engine *e, const char *name, 
 	if (t)
 		return t;
 	if (!id)
-		id = gate_pool_take(&e->tenant_ids, gate_clock_mono_ns());
+		id = gate_sync_take(&e->tenant_ids);
 	else if (!gate_pool_claim(&e->tenant_ids, id))
 		id = UINT32_MAX;
 	if (id == UINT32_MAX)
@@ -220,8 +220,7 @@ static void sync_global_exempt(struct gate_engine *e, const struct gate_own *own
 	if (own->nexempt)
 		memcpy(all + e->c->nexempt, own->exempt, own->nexempt * sizeof(*all));
 	if (gate_sync_exempt(e->sync, GATE_EXEMPT_ALL, all, n))
-		gate_engine_problem_set(e, "map_full", "exempt",
-					"there is no room for all exempt destinations");
+		gate_engine_map_full(e, "exempt", "there is no room for all exempt destinations");
 	free(all);
 }
 
@@ -234,8 +233,7 @@ void gate_engine_sync_exempt(struct gate_engine *e, const struct gate_own *own)
 		sync_global_exempt(e, own);
 	else if (exempt_scope(e, s, &scope) &&
 		 gate_sync_exempt(e->sync, scope, own ? own->exempt : NULL, own ? own->nexempt : 0))
-		gate_engine_problem_set(e, "map_full", "exempt",
-					"there is no room for all exempt destinations");
+		gate_engine_map_full(e, "exempt", "there is no room for all exempt destinations");
 }
 
 static void sync_budget(struct gate_engine *e, struct rec *rec)
@@ -301,7 +299,7 @@ static void put_in_force(struct gate_engine *e, struct rec *rec, const struct sh
 	uint32_t base;
 
 	if (is_override(s) && rec->override == UINT32_MAX)
-		rec->override = gate_pool_take(&e->overrides, gate_clock_mono_ns());
+		rec->override = gate_sync_take(&e->overrides);
 	base = gate_engine_base(e, s);
 	if (base)
 		gate_sync_own(e->sync, base, &rec->own);

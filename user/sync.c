@@ -159,16 +159,16 @@ void gate_sync_compile(const struct gate_sync *s, const struct gate_own *own, un
 	}
 }
 
-/*
- * All resting nodes are in use by nobody once every CPU has left the programs it
- * was in: the kernel knows when (RCU), and this asks it to wait for that.
- */
-static uint32_t take_node_now(struct gate_sync *s)
+uint32_t gate_sync_take(struct gate_pool *p)
 {
+	uint32_t id = gate_pool_take(p, gate_clock_mono_ns());
+
+	if (id != UINT32_MAX || !gate_pool_left(p))
+		return id;
 	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL);
-	gate_pool_hurry(&s->nodes);
-	return gate_pool_take(&s->nodes, gate_clock_mono_ns());
+	gate_pool_hurry(p);
+	return gate_pool_take(p, gate_clock_mono_ns());
 }
 
 static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_node *node)
@@ -180,9 +180,7 @@ static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_nod
 	if (memcmp(node, old ? &s->m->nodes[old] : &nothing, sizeof(*node)) == 0)
 		return;
 	if (memcmp(node, &nothing, sizeof(*node)) != 0) {
-		i = gate_pool_take(&s->nodes, gate_clock_mono_ns());
-		if (i == UINT32_MAX)
-			i = take_node_now(s);
+		i = gate_sync_take(&s->nodes);
 		s->m->nodes[i] = *node;
 	}
 	sync_store(head, i);
@@ -290,7 +288,7 @@ uint32_t gate_sync_budget_take(struct gate_sync *s, uint32_t wanted)
 
 	if (wanted && gate_pool_claim(&s->budgets, wanted))
 		return wanted;
-	budget = gate_pool_take(&s->budgets, gate_clock_mono_ns());
+	budget = gate_sync_take(&s->budgets);
 	if (budget == UINT32_MAX)
 		return 0;
 	memset(&s->m->budgets[budget], 0, sizeof(s->m->budgets[budget]));

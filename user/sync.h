@@ -27,6 +27,12 @@ void gate_sync_close(struct gate_sync *s);
 void gate_sync_configure(struct gate_sync *s, const struct gate_config *c);
 /** gate_sync_clock() - takes the distance of the two clocks anew */
 void gate_sync_clock(struct gate_sync *s);
+/**
+ * gate_sync_take() - a number from a pool; if all that are left rest, waits until
+ * no program can be using them: once every CPU has left the programs it was in,
+ * which the kernel knows (RCU)
+ */
+uint32_t gate_sync_take(struct gate_pool *p);
 /** gate_sync_revision() - a change is complete */
 void gate_sync_revision(struct gate_sync *s);
 

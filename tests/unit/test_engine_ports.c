@@ -49,9 +49,10 @@ static void pass(unsigned seconds)
 	}
 }
 
-static void new_mac(uint32_t slot)
+static void new_mac(uint32_t slot, uint32_t ifindex)
 {
 	struct gate_event ev = { .slot = slot,
+				 .ifindex = ifindex,
 				 .type = GATE_E_NEW_MAC,
 				 .mac = { 2, 0, 0, 0, 0, 9 } };
 
@@ -111,7 +112,7 @@ static void test_identity_1_another_mac_drops_what_is_laxer(void **state)
 		change("port:tap5", "release");
 		assert_int_equal(change("port:tap5", table[i].words), 0);
 		box.g.m.vms[1].first_mac = GATE_MAC_SEEN | i;
-		new_mac(1);
+		new_mac(1, 5);
 		assert_string_equal(box_effective(&box, "port:tap5", 0), table[i].after);
 		assert_int_equal(box.g.m.vms[1].first_mac, 0);
 		assert_string_equal(box_notice(&box, GATE_N_IDENTITY)->subject, "port:tap5");
@@ -123,11 +124,26 @@ static void test_identity_1_another_mac_drops_what_is_laxer(void **state)
 	}
 }
 
+static void test_identity_1_old_news_about_a_slot_is_none(void **state)
+{
+	up(5, "tap5");
+	change("port:tap5", "allow");
+	box.g.m.vms[1].first_mac = GATE_MAC_SEEN | 1;
+	new_mac(1, 4); /* of the port that had the slot before */
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "allow port:tap5");
+	box.g.m.vms[1].first_mac = GATE_MAC_SEEN | 2 | 9ULL << 40; /* it is the first by now */
+	new_mac(1, 5);
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "allow port:tap5");
+	box.g.m.vms[1].first_mac = GATE_MAC_SEEN | 1;
+	new_mac(1, 5);
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "limit default");
+}
+
 static void test_identity_1_observe_and_exempt_are_lax_too(void **state)
 {
 	up(5, "tap5");
 	change("port:tap5", "block observe=on exempt +192.0.2.1");
-	new_mac(1);
+	new_mac(1, 5);
 	assert_string_equal(box_effective(&box, "port:tap5", 0), "block port:tap5");
 	assert_false(fake_gate_node(&box.g, gate_base_vm(1), 0)->flags & GATE_NODE_OBSERVE);
 	assert_false(fake_gate_exempt(&box.g, GATE_EXEMPT_VM | 1, "192.0.2.1"));
@@ -138,7 +154,7 @@ static void test_identity_1_a_registered_vm_may_change_its_mac(void **state)
 	box_vm(&box, "web1", "port=tap5");
 	up(5, "tap5");
 	change("vm:web1", "allow");
-	new_mac(1);
+	new_mac(1, 5);
 	assert_string_equal(box_effective(&box, "vm:web1", 0), "allow vm:web1");
 }
 
@@ -433,6 +449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOX(test_identity_1_a_port_is_a_vm_of_its_own),
 		BOX(test_identity_1_another_mac_drops_what_is_laxer),
+		BOX(test_identity_1_old_news_about_a_slot_is_none),
 		BOX(test_identity_1_observe_and_exempt_are_lax_too),
 		BOX(test_identity_1_a_registered_vm_may_change_its_mac),
 		BOX(test_a_port_that_comes_back_keeps_slot_counters_policy),

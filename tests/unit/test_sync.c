@@ -273,6 +273,10 @@ static void test_overrides_without_room_for_a_bucket_spend_the_tight_one(void **
 	assert_string_equal(box.err.message,
 			    "no room for another policy of a MAC or address (max_overrides = 64)");
 	assert_int_equal(bucket_of(1, "192.0.1.55"), box.g.m.scopes);
+	/* A number just given back is had at once by the next who needs it. */
+	assert_int_equal(change("ip:192.0.1.1", "drop"), 0);
+	assert_int_equal(change("ip:192.0.1.200", "block"), 0);
+	check(&(struct expectation){ ANY, "192.0.1.200", true, 0, "block", "limit", false });
 }
 
 static void test_an_override_has_a_set_for_each_scope(void **state)
@@ -286,6 +290,30 @@ static void test_an_override_has_a_set_for_each_scope(void **state)
 	second = bucket_of(1, "192.0.2.2");
 	assert_int_equal(first, box.g.m.scopes + 1);
 	assert_int_equal(second, 2 * box.g.m.scopes + 1);
+}
+
+/* ---- full ---- */
+
+static void test_a_full_table_is_said_and_tried_again(void **state)
+{
+	struct gate_prefix ips[500];
+	struct gate_vm_spec vm = { .name = "big", .binding = -1, .ips = ips, .nips = 500 };
+	struct gate_actor who = { .name = "alice" };
+
+	for (unsigned i = 0; i < vm.nips; i++)
+		ips[i] = (struct gate_prefix){
+			.len = 128, .addr = { 0x20, 1, [14] = (uint8_t)(i >> 8), [15] = (uint8_t)i }
+		};
+	assert_int_equal(gate_engine_vm_put(box.e, &who, &vm, true, false, "", &box.err), 0);
+	box_vm(&box, "web1", "ip=192.0.2.1");
+	assert_string_equal(box_problems(&box), "map_full: there is no room for all MACs and "
+						"addresses of the VMs\n");
+	check(&(struct expectation){ 2, "192.0.2.1", .there = false });
+	assert_int_equal(box_del(&box, "big"), 0);
+	fake_pass(61);
+	gate_engine_tick(box.e, fake_now());
+	assert_string_equal(box_problems(&box), "");
+	check(&(struct expectation){ 2, "192.0.2.1", true, REG, "", "", false });
 }
 
 /* ---- uplink mode ---- */
@@ -323,6 +351,7 @@ int main(void)
 		BOX(test_flows_of_an_override_that_goes_count_against_the_vm),
 		BOX(test_overrides_without_room_for_a_bucket_spend_the_tight_one),
 		THREE(test_an_override_has_a_set_for_each_scope),
+		BOX(test_a_full_table_is_said_and_tried_again),
 		BOX(test_in_uplink_mode_sources_lead_to_vms),
 	};
 
