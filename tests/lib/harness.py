@@ -20,6 +20,8 @@ from lab import Lab
 from netns import isolate
 
 TEST_TIMEOUT = 120
+# `make check-long`: tests that repeat something repeat it as often as it takes to be sure.
+LONG = bool(os.environ.get("GATE25_LONG"))
 
 
 class Skip(Exception):
