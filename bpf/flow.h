@@ -36,12 +36,10 @@ static __always_inline __u64 hash_words(const __u32 *w, int words, int key)
 }
 
 /* `reply`: src is the peer, dst the VM. */
-PROVEN_ONCE __u64 flow_key(const struct frame *f, __u32 reply)
+static __always_inline __u64 flow_key(const struct frame *f, bool reply)
 {
 	__u32 w[10] = {};
 
-	if (!f)
-		return 1;
 	__builtin_memcpy(w, reply ? f->dst : f->src, 16);
 	__builtin_memcpy(w + 4, reply ? f->src : f->dst, 16);
 	w[8] = reply ? (__u32)f->dport << 16 | f->sport : (__u32)f->sport << 16 | f->dport;

@@ -34,7 +34,7 @@ static __always_inline void read_skb(struct __sk_buff *skb, struct frame *f, __u
 }
 
 /* The one exit: counts, tells, and turns a ruling into an action. */
-static __noinline int settle(struct __sk_buff *skb, const struct work *k, enum hook hook)
+static __always_inline int settle(struct __sk_buff *skb, const struct work *k, enum hook hook)
 {
 	const struct ruling *r = &k->r;
 	const struct frame *f = &k->f;

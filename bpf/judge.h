@@ -9,6 +9,7 @@
 
 #include "admit.h"
 #include "read.h"
+#include "shadow.h"
 
 /* What was decided about one frame. */
 struct ruling {
@@ -194,6 +195,8 @@ PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct p
 		return 0;
 	if (a.dest_new)
 		count(counters_of(w->slot), new_destinations);
+	if (p->shadowed)
+		judge_shadow(w, p->port, p->now, a.dest_new, r->reason == GATE_R_NEW_FLOW);
 	if (r->reason == GATE_R_NEW_FLOW) {
 		if (w->binding == GATE_BINDING_LEARN)
 			learn_source(w, f, p->now);
@@ -249,6 +252,7 @@ PROVEN_ONCE int decide(struct ruling *r, struct policy *p, struct who *w, const 
 		return 0;
 	p->now = bpf_ktime_get_coarse_ns();
 	p->port = f->port;
+	p->shadowed = !!(conf_flags & GATE_CONF_SHADOW);
 	source = check_source(w, f, conf_flags, p->now);
 	find_policy(p, w);
 	r->enforce = conf_flags & GATE_CONF_ENFORCE && (p->quarantined || !p->observed);

@@ -24,6 +24,8 @@ GATE_ARRAY(heads, __u64);
 GATE_ARRAY(nodes, struct gate_node);
 GATE_ARRAY(buckets, struct gate_bucket_set);
 GATE_ARRAY(budgets, struct gate_budget);
+GATE_ARRAY(shadow_heads, __u64);
+GATE_ARRAY(shadow, struct gate_shadow);
 GATE_ARRAY(counters, struct gate_counters);
 GATE_ARRAY(port_counters, struct gate_port_counters);
 GATE_ARRAY(flows, struct gate_flow_set);

@@ -23,7 +23,10 @@ struct policy {
 		tight;	  /* must hold too: of an address or MAC not registered, or a stranger's */
 	__u32 port;	  /* index of the gated port that is asked for */
 	__u32 quarantine; /* handle that quarantines */
-	__u8 quarantined, observed, quarantine_refuse, pad[5];
+	__u8 quarantined, observed, quarantine_refuse;
+	__u8 candidate; /* the shadow policy, not the live one */
+	__u8 shadowed;	/* there is a shadow policy */
+	__u8 pad[3];
 	__u64 now;
 };
 
@@ -34,7 +37,8 @@ static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32
 	__u64 *head;
 	__u32 i;
 
-	head = bpf_map_lookup_elem(&heads, &handle);
+	head = p->candidate ? bpf_map_lookup_elem(&shadow_heads, &handle)
+			    : bpf_map_lookup_elem(&heads, &handle);
 	if (!head || !*head)
 		return;
 	i = *head;

@@ -112,6 +112,8 @@ const struct gate_map_desc gate_map_desc[GATE_NMAPS] = {
 	ARRAY(nodes, nodes),
 	ARRAY(buckets, buckets),
 	ARRAY(budgets, budgets),
+	ARRAY(shadow_heads, heads),
+	ARRAY(shadow, vms),
 	ARRAY(counters, vms),
 	ARRAY(port_counters, port_counters),
 	ARRAY(flows, flows),
@@ -141,6 +143,8 @@ static size_t element_size(const struct gate_map_desc *d)
 		SIZE(nodes);
 		SIZE(buckets);
 		SIZE(budgets);
+		SIZE(shadow_heads);
+		SIZE(shadow);
 		SIZE(counters);
 		SIZE(port_counters);
 		SIZE(flows);

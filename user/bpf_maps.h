@@ -32,6 +32,8 @@ enum gate_map {
 	GATE_MAP_nodes,
 	GATE_MAP_buckets,
 	GATE_MAP_budgets,
+	GATE_MAP_shadow_heads,
+	GATE_MAP_shadow,
 	GATE_MAP_counters,
 	GATE_MAP_port_counters,
 	GATE_MAP_flows,

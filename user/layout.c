@@ -83,6 +83,8 @@ const struct gate_layout_field gate_layout[] = {
 	FIELD("buckets", struct gate_bucket_set, active),
 	FIELD("buckets", struct gate_bucket_set, sweep),
 
+	/* shadow and shadow_heads are made anew from the candidate that the store keeps */
+
 	FIELD("budgets", struct gate_budget, nrates),
 	ITEM("budgets", struct gate_budget, rates, interval_ns),
 	ITEM("budgets", struct gate_budget, rates, tolerance_ns),

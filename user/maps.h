@@ -23,6 +23,8 @@ struct gate_maps {
 	struct gate_node *nodes;
 	struct gate_bucket_set *buckets;
 	struct gate_budget *budgets;
+	uint64_t *shadow_heads; /* of the candidate policy, as heads */
+	struct gate_shadow *shadow;
 	struct gate_counters *counters;
 	struct gate_port_counters *port_counters;
 	struct gate_flow_set *flows;

@@ -242,6 +242,19 @@ struct gate_budget {
 	__u64 tat[GATE_MAX_RATES];
 };
 
+/*
+ * What a candidate policy would have done, by slot. It is judged for each new flow
+ * beside the live policy, from heads of its own (`shadow_heads`), and decides nothing.
+ */
+struct gate_shadow {
+	__u64 tat[GATE_MAX_RATES];
+	__u64 destinations_tat;
+	__u32 admitted;
+	__u32 limited;
+	__u32 blocked;
+	__u32 pad;
+};
+
 enum gate_flow_state {
 	GATE_FLOW_FREE,
 	GATE_FLOW_SYN_SENT, /* `seen` stays at the first SYN */
@@ -346,6 +359,7 @@ struct gate_exempt_key {
 #define GATE_CONF_ANY_IPS      (1ULL << 2)
 #define GATE_CONF_EXEMPT       (1ULL << 3) /* `exempt` holds global destinations */
 #define GATE_CONF_FORWARD_DROP (1ULL << 4) /* forwarded, from no VM: default policy */
+#define GATE_CONF_SHADOW       (1ULL << 6) /* a candidate policy is judged beside the live one */
 #define GATE_CONF_BACKSTOP     (1ULL << 5)
 
 /* Runtime configuration, one element. */
@@ -443,6 +457,7 @@ struct gate_global {
  *   vms        ARRAY[max_vms] gate_vm      names    ARRAY[max_vms] char[GATE_NAME_LEN]
  *   heads      ARRAY[gate_handles()] u64 node            nodes ARRAY[...] gate_node (0 unused)
  *   buckets    ARRAY[max_vms * (scopes + 1) + max_overrides * scopes] gate_bucket_set
+ *   shadow_heads as heads                  shadow   ARRAY[max_vms] gate_shadow
  *   budgets    ARRAY[max_budgets] gate_budget (0 unused)
  *   counters   ARRAY[max_vms] gate_counters
  *   port_counters ARRAY[max_vms * nports, or 1] gate_port_counters
@@ -466,6 +481,7 @@ _Static_assert(sizeof(struct gate_flow) == 16, "gate_flow");
 _Static_assert(sizeof(struct gate_flow_set) == 64, "a flow set is one cache line");
 _Static_assert(sizeof(struct gate_dest_set) == 64, "a destination set is one cache line");
 _Static_assert(sizeof(struct gate_budget) == 104, "gate_budget");
+_Static_assert(sizeof(struct gate_shadow) == 56, "gate_shadow");
 _Static_assert(sizeof(struct gate_event) == 64, "gate_event");
 #endif
 

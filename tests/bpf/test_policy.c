@@ -485,6 +485,38 @@ static void test_identity_4_learn_tells_a_new_source_once(void **state)
 	assert_int_equal(counters()->flows_admitted, 6);
 }
 
+/* A candidate is judged beside the live policy, counts for itself and decides nothing. */
+static void test_shadow_policy_decides_nothing(void **state)
+{
+	struct gate_node limit = testgate_limit(1, 3), block = node(GATE_BLOCK);
+	const struct gate_shadow *s;
+	uint32_t vm = gate_base_vm(TEST_SLOT) * gate.m.scopes;
+
+	begin();
+	s = &gate.m.shadow[TEST_SLOT];
+	gate.m.nodes[200] = limit;
+	gate.m.nodes[201] = block;
+	gate.m.shadow_heads[vm] = 200;
+	for (int i = 0; i < 3; i++)
+		send_one();
+	assert_int_equal(s->admitted, 0); /* not switched on */
+	gate.m.conf->flags |= GATE_CONF_SHADOW;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(send_one(), ACT_UNSPEC);
+	assert_int_equal(s->admitted, 3);
+	assert_int_equal(s->limited, 2);
+	gate.m.shadow_heads[vm] = 201;
+	assert_int_equal(send_one(), ACT_UNSPEC);
+	assert_int_equal(s->blocked, 1);
+	assert_int_equal(counters()->flows_admitted, 9);
+	assert_int_equal(counters()->flows_would_refuse, 0);
+	/* and what the live policy refuses, the candidate may admit */
+	gate.m.shadow_heads[vm] = 0;
+	set(gate_base_vm(TEST_SLOT), block);
+	assert_int_equal(send_one(), ACT_SHOT);
+	assert_int_equal(s->admitted, 4);
+}
+
 /* ---- the backstop ---- */
 
 static int uplink(uint32_t ingress)
@@ -561,6 +593,7 @@ int main(void)
 		cmocka_unit_test(test_trunk_tells_vms_apart_by_mac),
 		cmocka_unit_test(test_dry_run_tells_and_spends_nothing),
 		cmocka_unit_test(test_identity_4_learn_tells_a_new_source_once),
+		cmocka_unit_test(test_shadow_policy_decides_nothing),
 		cmocka_unit_test(test_backstop),
 	};
 

@@ -59,6 +59,8 @@ static void make_arrays(struct fake_gate *g)
 	m->nodes = calloc(m->nnodes, sizeof(*m->nodes));
 	m->buckets = calloc(m->nbuckets, sizeof(*m->buckets));
 	m->budgets = calloc(m->nbudgets, sizeof(*m->budgets));
+	m->shadow_heads = calloc(m->nheads, sizeof(*m->shadow_heads));
+	m->shadow = calloc(g->conf.max_vms, sizeof(*m->shadow));
 	m->counters = calloc(vms, sizeof(*m->counters));
 	m->port_counters = calloc((size_t)vms * g->conf.nports, sizeof(*m->port_counters));
 	m->flows = calloc((size_t)vms * g->conf.flow_sets, sizeof(*m->flows));
@@ -87,6 +89,8 @@ static void free_maps(struct fake_gate *g)
 	free(g->m.nodes);
 	free(g->m.buckets);
 	free(g->m.budgets);
+	free(g->m.shadow_heads);
+	free(g->m.shadow);
 	free(g->m.counters);
 	free(g->m.port_counters);
 	free(g->m.flows);

@@ -58,6 +58,8 @@ static void set_sizes(struct testgate *t)
 	size(t->skel->maps.nodes, NODES);
 	size(t->skel->maps.buckets, t->m.nbuckets);
 	size(t->skel->maps.budgets, BUDGETS);
+	size(t->skel->maps.shadow_heads, t->m.nheads);
+	size(t->skel->maps.shadow, VMS);
 	size(t->skel->maps.counters, VMS);
 	size(t->skel->maps.port_counters, VMS * 4);
 	size(t->skel->maps.flows, VMS * FLOW_SETS);
@@ -79,6 +81,8 @@ static void map_all(struct testgate *t)
 	t->m.nodes = map_memory(t->skel->maps.nodes);
 	t->m.buckets = map_memory(t->skel->maps.buckets);
 	t->m.budgets = map_memory(t->skel->maps.budgets);
+	t->m.shadow_heads = map_memory(t->skel->maps.shadow_heads);
+	t->m.shadow = map_memory(t->skel->maps.shadow);
 	t->m.counters = map_memory(t->skel->maps.counters);
 	t->m.port_counters = map_memory(t->skel->maps.port_counters);
 	t->m.flows = map_memory(t->skel->maps.flows);
@@ -156,6 +160,8 @@ void testgate_reset(struct testgate *t)
 	memset(t->m.heads, 0, t->m.nheads * sizeof(*t->m.heads));
 	memset(t->m.buckets, 0, t->m.nbuckets * sizeof(*t->m.buckets));
 	memset(t->m.budgets, 0, BUDGETS * sizeof(*t->m.budgets));
+	memset(t->m.shadow_heads, 0, t->m.nheads * sizeof(*t->m.shadow_heads));
+	memset(t->m.shadow, 0, VMS * sizeof(*t->m.shadow));
 	memset(t->m.counters, 0, VMS * sizeof(*t->m.counters));
 	memset(t->m.port_counters, 0, VMS * 4 * sizeof(*t->m.port_counters));
 	memset(t->m.flows, 0, VMS * FLOW_SETS * sizeof(*t->m.flows));
