@@ -14,6 +14,7 @@
 
 #define MAX_LINK_HEADERS 10 /* tags, SNAP, PPPoE, MPLS labels together */
 #define MAX_EXTENSIONS	 8
+#define LINK_LOOKAHEAD	 8 /* bytes behind the link layer by which it is told what follows */
 
 /* Longest AH (257 words) and the ports behind it, in fragment units of 8 bytes. */
 #define AH_REACH ((257 * 4 + 4 + 7) / 8)
@@ -151,6 +152,7 @@ static __always_inline enum frame_kind read_ports(ctx_t *ctx, struct frame *f, _
 
 	if (ctx_load(ctx, f->l4, ports, sizeof(ports)) < 0)
 		return f->fragment ? FRAME_TINY : FRAME_MALFORMED;
+	f->end = f->l4 + TCP_SUM;
 	index = gated_index(gp, reply ? get16(ports) : get16(ports + 2));
 	/* Ports of a first fragment that lie beyond its end come with the second. */
 	if (f->fragment && f->l4 + 4U > limit)
@@ -178,6 +180,7 @@ PROVEN_ONCE int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
 	if (ip[0] >> 4 != 4 || header < IPV4_LEN)
 		return FRAME_MALFORMED;
 	proto = ip[9];
+	f->l4 = f->l3 + header;
 	if (proto == PROTO_ESP)
 		return params.esp_unreadable ? FRAME_HIDDEN : FRAME_OTHER;
 	if (proto != PROTO_TCP && proto != PROTO_AH)
@@ -191,7 +194,6 @@ PROVEN_ONCE int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
 	}
 	f->fragment = (ip[6] & 0x20) != 0;
 	f->plain = header == IPV4_LEN && proto == PROTO_TCP && !f->fragment;
-	f->l4 = f->l3 + header;
 	for (int i = 0; i < MAX_EXTENSIONS && proto == PROTO_AH; i++) {
 		if (ctx_load(ctx, f->l4, ah, sizeof(ah)) < 0)
 			return f->fragment ? FRAME_TINY : FRAME_MALFORMED;
@@ -276,17 +278,30 @@ PROVEN_ONCE int read_ipv6(ctx_t *ctx, struct frame *f, __u32 reply)
 	return kind == FRAME_TINY ? FRAME_CHAIN : kind;
 }
 
+/* Will a checksum be written over what the reading went by? */
+static __always_inline bool is_rewritten(const struct frame *f, const struct link *link,
+					 enum frame_kind kind, __u32 csum)
+{
+	if (kind == FRAME_MALFORMED) /* who knows what it will be then */
+		return true;
+	if (!f->family)
+		return csum < (__u32)link->off + LINK_LOOKAHEAD;
+	return csum < (f->end ? f->end : f->l4);
+}
+
 /* The whole of it: an enum frame_kind other than FRAME_CLOSER. */
 static __always_inline enum frame_kind read_closely(ctx_t *ctx, struct frame *f, bool reply)
 {
 	struct link link = {};
 	int kind = read_link(ctx, &link);
+	__u32 csum = ctx_csum(ctx);
 
-	if (kind != FRAME_CLOSER)
-		return kind;
-	f->l3 = link.off;
-	f->fragment = 0;
-	return link.type == TYPE_IPV4 ? read_ipv4(ctx, f, reply) : read_ipv6(ctx, f, reply);
+	if (kind == FRAME_CLOSER) {
+		f->l3 = link.off;
+		f->fragment = 0;
+		kind = link.type == TYPE_IPV4 ? read_ipv4(ctx, f, reply) : read_ipv6(ctx, f, reply);
+	}
+	return csum && is_rewritten(f, &link, kind, csum) ? FRAME_REWRITTEN : kind;
 }
 
 #endif

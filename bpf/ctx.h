@@ -8,6 +8,9 @@
  *   ctx_load           copy of bytes wherever they lie; < 0 beyond the frame
  *   ctx_gso            will be segmented on its way; the length fields of its IP
  *                      header are written anew then, so what they say is void
+ *   ctx_csum           0, or where in the frame a checksum is yet to be written: a
+ *                      virtio guest names the place, and it need not be one of a
+ *                      checksum (docs/packets.md)
  */
 #ifndef GATE25_BPF_CTX_H
 #define GATE25_BPF_CTX_H
@@ -36,7 +39,9 @@ typedef struct xdp_md ctx_t;
 #define ctx_len(ctx)		  ((__u32)bpf_xdp_get_buff_len(ctx))
 #define ctx_load(ctx, off, to, n) bpf_xdp_load_bytes(ctx, off, to, n)
 #define ctx_gso(ctx)		  false
+#define ctx_csum(ctx)		  0 /* not known yet; from_vm sees it */
 #else
+#include "csum.h"
 typedef struct __sk_buff ctx_t;
 #define ctx_len(ctx)		  ((ctx)->len)
 #define ctx_load(ctx, off, to, n) bpf_skb_load_bytes(ctx, off, to, n)
@@ -56,6 +61,7 @@ typedef struct __sk_buff ctx_t;
 typedef struct host_ctx {
 	const __u8 *data;
 	__u32 linear, len; /* linear <= len */
+	__u32 csum;
 	bool gso;
 } ctx_t;
 
@@ -63,6 +69,7 @@ typedef struct host_ctx {
 #define ctx_end(ctx)  ((const __u8 *)(ctx)->data + (ctx)->linear)
 #define ctx_len(ctx)  ((ctx)->len)
 #define ctx_gso(ctx)  ((ctx)->gso)
+#define ctx_csum(ctx) ((ctx)->csum)
 
 static inline int ctx_load(const ctx_t *ctx, __u32 off, void *to, __u32 n)
 {

@@ -20,7 +20,8 @@ enum frame_kind {
 	FRAME_CHAIN,  /* first IPv6 fragment without its whole chain (RFC 7112) */
 	FRAME_MALFORMED,
 	FRAME_TOO_DEEP,
-	FRAME_HIDDEN, /* a tunnel on the link that may hide IP */
+	FRAME_HIDDEN,	 /* a tunnel on the link that may hide IP */
+	FRAME_REWRITTEN, /* by a checksum that will be written over what was read */
 };
 
 struct frame {
@@ -29,6 +30,7 @@ struct frame {
 	__u8 plain;	      /* no options, no extension headers, no fragment: can be answered */
 	__u8 flags;	      /* of TCP */
 	__u16 l3, l4;	      /* offsets */
+	__u16 end;	      /* of what decides; a checksum may be written from here on */
 	__u16 sport, dport;   /* host byte order */
 	__u32 seq, ack;	      /* host byte order */
 	__u16 header;	      /* bytes of the TCP header */
@@ -46,6 +48,7 @@ struct frame {
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define TCP_LEN	 20
+#define TCP_SUM	 16 /* offset of the checksum: ports and flags lie before it */
 
 #define TYPE_IPV4    0x0800
 #define TYPE_IPV6    0x86dd

@@ -27,12 +27,19 @@ static __always_inline __u32 glance_tcp(const __u8 *tcp, __u32 l3, __u8 family, 
 	return port < GATE_MAX_PORTS ? SEEN(FRAME_GATED, family, port, l3) : FRAME_OTHER;
 }
 
+/* Is a checksum yet to be written where the answer is read? */
+static __always_inline bool is_rewritable(__u32 csum, __u32 l4, __u8 proto)
+{
+	return csum && csum < l4 + (proto == PROTO_TCP ? TCP_SUM : 0);
+}
+
 static __always_inline __u32 glance_ipv4(ctx_t *ctx, const __u8 *ip, const __u8 *end, __u32 l3,
-					 bool reply, const volatile struct gate_params *gp)
+					 __u32 csum, bool reply,
+					 const volatile struct gate_params *gp)
 {
 	__u32 total, seen;
 
-	if (ip[0] != 0x45)
+	if (ip[0] != 0x45 || is_rewritable(csum, l3 + IPV4_LEN, ip[9]))
 		return FRAME_CLOSER;
 	if (ip[9] != PROTO_TCP)
 		return ip[9] == PROTO_AH || (ip[9] == PROTO_ESP && gp->esp_unreadable)
@@ -50,11 +57,12 @@ static __always_inline __u32 glance_ipv4(ctx_t *ctx, const __u8 *ip, const __u8 
 }
 
 static __always_inline __u32 glance_ipv6(ctx_t *ctx, const __u8 *ip, const __u8 *end, __u32 l3,
-					 bool reply, const volatile struct gate_params *gp)
+					 __u32 csum, bool reply,
+					 const volatile struct gate_params *gp)
 {
 	__u32 payload, seen;
 
-	if (ip[0] >> 4 != 6)
+	if (ip[0] >> 4 != 6 || is_rewritable(csum, l3 + IPV6_LEN, ip[6]))
 		return FRAME_CLOSER;
 	if (ip[6] != PROTO_TCP)
 		return is_extension(ip[6]) || (ip[6] == PROTO_ESP && gp->esp_unreadable)
@@ -74,28 +82,29 @@ static __always_inline __u32 glance_ipv6(ctx_t *ctx, const __u8 *ip, const __u8 
 static __always_inline __u32 glance(ctx_t *ctx, bool reply, const volatile struct gate_params *gp)
 {
 	const __u8 *data = ctx_data(ctx), *end = ctx_end(ctx);
+	__u32 csum = ctx_csum(ctx);
 	__u16 type;
 
 	if (data + ETH_LEN + IPV4_LEN + 4 > end)
 		return FRAME_CLOSER;
 	type = get16(data + 12);
 	if (type == TYPE_IPV4)
-		return glance_ipv4(ctx, data + ETH_LEN, end, ETH_LEN, reply, gp);
+		return glance_ipv4(ctx, data + ETH_LEN, end, ETH_LEN, csum, reply, gp);
 	if (type == TYPE_IPV6)
-		return glance_ipv6(ctx, data + ETH_LEN, end, ETH_LEN, reply, gp);
+		return glance_ipv6(ctx, data + ETH_LEN, end, ETH_LEN, csum, reply, gp);
 	if (type != TYPE_VLAN)
 		return may_carry_ip(type) ? FRAME_CLOSER : FRAME_OTHER;
 
 	/* One tag in the data: XDP, and whatever brings a second one. */
-	if (data + ETH_LEN + VLAN_LEN + IPV4_LEN + 4 > end)
+	if (data + ETH_LEN + VLAN_LEN + IPV4_LEN + 4 > end || csum)
 		return FRAME_CLOSER;
 	type = get16(data + ETH_LEN + 2);
 	if (type == TYPE_IPV4)
-		return glance_ipv4(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, reply,
-				   gp);
+		return glance_ipv4(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, csum,
+				   reply, gp);
 	if (type == TYPE_IPV6)
-		return glance_ipv6(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, reply,
-				   gp);
+		return glance_ipv6(ctx, data + ETH_LEN + VLAN_LEN, end, ETH_LEN + VLAN_LEN, csum,
+				   reply, gp);
 	return may_carry_ip(type) ? FRAME_CLOSER : FRAME_OTHER;
 }
 

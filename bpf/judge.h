@@ -233,6 +233,9 @@ static __always_inline bool judge_unreadable(struct ruling *r, const struct fram
 	case FRAME_HIDDEN:
 		r->reason = closed ? GATE_R_HIDDEN : GATE_R_UNREADABLE;
 		break;
+	case FRAME_REWRITTEN:
+		r->reason = GATE_R_REWRITTEN;
+		break;
 	default:
 		return false;
 	}

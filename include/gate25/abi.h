@@ -115,8 +115,9 @@ enum gate_verdict {
 	X(SPOOFED_IP, "spoofed_ip", SPOOFED)                                                       \
 	X(UNSOLICITED, "unsolicited", UNSOLICITED) /* SYN-ACK of no flow */                        \
 	X(MALFORMED, "malformed", UNCLASSIFIABLE)                                                  \
-	X(TOO_DEEP, "too_deep", UNCLASSIFIABLE) /* more headers than walked */                     \
-	X(HIDDEN, "hidden", UNCLASSIFIABLE)	/* a tunnel that may hide IP */                    \
+	X(TOO_DEEP, "too_deep", UNCLASSIFIABLE)	  /* more headers than walked */                   \
+	X(HIDDEN, "hidden", UNCLASSIFIABLE)	  /* a tunnel that may hide IP */                  \
+	X(REWRITTEN, "rewritten", UNCLASSIFIABLE) /* by a misplaced checksum */                    \
 	X(FRAGMENT_TINY, "fragment_tiny", FRAGMENT)                                                \
 	X(FRAGMENT_CHAIN, "fragment_chain", FRAGMENT) /* RFC 7112 */                               \
 	X(FRAGMENT_LATER, "fragment_later", FRAGMENT) /* VM closed */
