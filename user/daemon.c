@@ -109,14 +109,20 @@ static int open_interfaces(struct gate_daemon *d, struct gate_error *err)
 	};
 	int r;
 
-	r = gate_notify_open(&d->notify, d->loop, d->events, d->engine, d->config->notify_command,
-			     err);
+	r = gate_notify_open(&d->notify, d->loop, d->events, d->config->notify_command, err);
 	if (!r)
 		r = gate_exporter_open(&d->exporter, d->loop, &metrics, d->config, err);
 	if (!r)
 		r = gate_tick_open(&d->tick, d->loop, d->engine, err);
 	if (!r)
 		r = gate_control_open(&d->control, &control, d->config, err);
+	if (!r) {
+		d->why = (struct gate_why){ .engine = d->engine,
+					    .maps = &d->bpf->maps,
+					    .from_vm = d->bpf->from_vm,
+					    .dry_run_mark = d->bpf->dry_run_mark };
+		gate_control_set_why(d->control, gate_why_answer, &d->why);
+	}
 	return r;
 }
 

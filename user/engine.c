@@ -24,6 +24,7 @@ int gate_engine_open(struct gate_engine **out, const struct gate_config *c, stru
 	gate_order_init(&e->ip_recs, 17);
 	gate_order_init(&e->dues, 16);
 	e->by_slot = gate_alloc(m->conf->max_vms, sizeof(struct vm *));
+	gate_engine_reports_open(e);
 	gate_engine_model_clear(e);
 	gate_engine_ports_adopt(e);
 	gate_engine_store_open(e);
@@ -47,6 +48,7 @@ void gate_engine_close(struct gate_engine *e)
 	gate_engine_ports_close(e);
 	gate_engine_problems_close(e);
 	gate_sync_close(e->sync);
+	gate_engine_reports_close(e);
 	free(e->retired);
 	free(e->by_slot);
 	free(e);
@@ -159,7 +161,7 @@ void gate_engine_tick(struct gate_engine *e, int64_t now)
 	gate_engine_slots_reap(e);
 	sweep(e);
 	gate_engine_store_tick(e, now);
-	if (now - e->saved_s >= SAVE_S || now < e->saved_s) {
+	if (now - e->saved_s >= SAVE_S || now < e->saved_s || gate_engine_reports_due(e, now)) {
 		e->saved_s = now;
 		retry_full(e);
 		if (e->store)

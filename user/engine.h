@@ -156,6 +156,28 @@ void gate_engine_counters(struct gate_engine *e, uint32_t slot, struct gate_coun
 			  uint32_t *flows_active);
 /* Sums over all VMs, gone ones included. */
 void gate_engine_totals(struct gate_engine *e, struct gate_counters *out, uint32_t *flows_active);
+/* Whose handles a base (abi.h) stands for; -ENOENT: nobody's now. */
+int gate_engine_base_subject(struct gate_engine *e, uint32_t base, struct gate_subject *out);
+/* Why a destination needs no leave. */
+struct gate_exemption {
+	struct gate_subject list; /* whose exempt destinations it is among */
+	struct gate_prefix entry;
+	bool configured; /* the configuration's, not staff's */
+};
+/* Is an address exempt for the VM on a slot? */
+bool gate_engine_exempt(struct gate_engine *e, uint32_t slot, const struct gate_prefix *dest,
+			struct gate_exemption *out);
+/* The most specific prefix around an address that has a budget. */
+bool gate_engine_prefix_budget(struct gate_engine *e, const struct gate_prefix *addr,
+			       struct gate_subject *out);
+/* Addresses that the VM used when it was last heard of, since the daemon's start. */
+struct gate_engine_seen {
+	bool any, has4, has6;
+	uint8_t mac[6];
+	uint8_t addr4[16], addr6[16];
+};
+void gate_engine_last_source(struct gate_engine *e, const struct gate_subject *s,
+			     struct gate_engine_seen *out);
 /* Remarks on a change, e.g. a VM's own policy hides the tenant's: one sentence each. */
 void gate_engine_notes(struct gate_engine *e, const struct gate_subject *s,
 		       void (*cb)(void *, const char *), void *arg);
@@ -169,6 +191,59 @@ struct gate_audit_row {
 int gate_engine_audit(struct gate_engine *e, const struct gate_subject *s, unsigned limit,
 		      int (*cb)(void *, const struct gate_audit_row *), void *arg,
 		      struct gate_error *err);
+
+/* ---- what VMs tried ---- */
+
+#define GATE_REPORT_DAYS     30 /* hours and refusals are kept so long */
+#define GATE_REPORT_REFUSALS 50 /* the last ones of each VM */
+
+/* Counters kept hour by hour: X(name), as in GATE_COUNTERS. */
+#define GATE_HOURLY(X)                                                                             \
+	X(flows_admitted)                                                                          \
+	X(flows_limited)                                                                           \
+	X(flows_blocked)                                                                           \
+	X(flows_would_refuse)                                                                      \
+	X(new_destinations)                                                                        \
+	X(connects_established)                                                                    \
+	X(connects_refused)                                                                        \
+	X(connects_timed_out)                                                                      \
+	X(replies_2xx)                                                                             \
+	X(replies_4xx)                                                                             \
+	X(replies_5xx)                                                                             \
+	X(banners_refused)                                                                         \
+	X(spoofed)
+
+struct gate_hour {
+	int64_t start; /* Unix s */
+#define X(name) uint64_t name;
+	GATE_HOURLY(X)
+#undef X
+};
+
+struct gate_refusal {
+	int64_t time_ms; /* Unix ms */
+	bool enforced;
+	enum gate_reason reason;
+	struct gate_prefix src, dst; /* len 0: the frame had no address */
+	uint16_t sport, dport;
+	uint8_t mac[6];
+};
+
+struct gate_report {
+	struct gate_hour *hours; /* those in which something was tried, oldest first */
+	unsigned nhours;
+	struct gate_refusal refusals[GATE_REPORT_REFUSALS]; /* newest first */
+	unsigned nrefusals;
+};
+
+/*
+ * What a VM, a port or all VMs of a tenant tried since a time (Unix s), this moment
+ * included. A VM that is gone can be asked for as long as its rows are kept. `out` is
+ * cleared by gate_report_clear().
+ */
+int gate_engine_report(struct gate_engine *e, const struct gate_subject *s, int64_t since,
+		       struct gate_report *out, struct gate_error *err);
+void gate_report_clear(struct gate_report *r);
 
 struct gate_problem {
 	char code[32]; /* "store", "port_unattached", "map_full", … */
@@ -192,6 +267,7 @@ enum gate_notice_kind {
 	GATE_N_PORT_DOWN,
 	GATE_N_GAP,
 	GATE_N_PROBLEM,
+	GATE_N_LOST, /* events that nobody was told of */
 	GATE_N_MAX
 };
 struct gate_notice {
@@ -200,6 +276,10 @@ struct gate_notice {
 	char subject[GATE_SUBJECT_LEN + 4];
 	char text[400];			/* one sentence */
 	const struct gate_event *event; /* REFUSED, WOULD_REFUSE, IDENTITY; else NULL */
+	bool first;			/* REFUSED: the VM's first for 24 hours */
+	const char *actor, *action;	/* POLICY, IDENTITY: who did it, the verb; else NULL */
+	const char *reason;		/* theirs, NULL = none */
+	uint64_t count;			/* LOST: how many */
 };
 /* events.c listens; NULL to stop. */
 void gate_engine_listen(struct gate_engine *e, void (*cb)(void *, const struct gate_notice *),

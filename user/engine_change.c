@@ -280,9 +280,7 @@ static int save_opening(struct gate_engine *e, const struct gate_own *own,
 static void tell_change(struct gate_engine *e, const struct audit_note *note,
 			const struct gate_subject *s)
 {
-	gate_engine_tell(e, GATE_N_POLICY, s, NULL, "%s: %s %s%s%s%s", note->row.actor,
-			 note->row.action, note->subject, note->row.reason[0] ? " (" : "",
-			 note->row.reason, note->row.reason[0] ? ")" : "");
+	gate_engine_tell_audit(e, GATE_N_POLICY, s, &note->row);
 }
 
 static int put(struct gate_engine *e, const struct gate_own *own, const struct audit_note *note,

@@ -22,6 +22,13 @@ void gate_engine_notice(struct gate_engine *e, const struct gate_notice *n)
 		e->listener(e->listener_arg, n);
 }
 
+/* When it happened, not when it was read. */
+static int64_t event_time_ms(const struct gate_event *ev)
+{
+	return gate_clock_unix_ns() / 1000000 -
+	       (int64_t)(gate_clock_mono_ns() - ev->time) / 1000000;
+}
+
 void gate_engine_tell(struct gate_engine *e, enum gate_notice_kind kind,
 		      const struct gate_subject *s, const struct gate_event *ev, const char *fmt,
 		      ...)
@@ -31,15 +38,28 @@ void gate_engine_tell(struct gate_engine *e, enum gate_notice_kind kind,
 
 	if (!e->listener)
 		return;
-	n.time_ms = gate_clock_unix_ns() / 1000000;
-	if (ev) /* when it happened, not when it was read */
-		n.time_ms -= (int64_t)(gate_clock_mono_ns() - ev->time) / 1000000;
+	n.time_ms = ev ? event_time_ms(ev) : gate_clock_unix_ns() / 1000000;
 	if (s)
 		gate_format_subject(s, n.subject, sizeof(n.subject));
 	va_start(ap, fmt);
 	vsnprintf(n.text, sizeof(n.text), fmt, ap);
 	va_end(ap);
 	e->listener(e->listener_arg, &n);
+}
+
+void gate_engine_tell_audit(struct gate_engine *e, enum gate_notice_kind kind,
+			    const struct gate_subject *s, const struct gate_audit_row *row)
+{
+	struct gate_notice n = { .kind = kind,
+				 .time_ms = gate_clock_unix_ns() / 1000000,
+				 .actor = row->actor,
+				 .action = row->action,
+				 .reason = row->reason };
+
+	gate_format_subject(s, n.subject, sizeof(n.subject));
+	snprintf(n.text, sizeof(n.text), "%s: %s %s%s%s%s", row->actor, row->action, n.subject,
+		 row->reason[0] ? " (" : "", row->reason, row->reason[0] ? ")" : "");
+	gate_engine_notice(e, &n);
 }
 
 /* ---- problems ---- */
@@ -124,18 +144,41 @@ static const char *address(const uint8_t addr[16], char *buf, size_t size)
 	return gate_format_prefix(&p, buf, size);
 }
 
-static void tell_refusal(struct gate_engine *e, const struct gate_subject *s,
-			 const struct gate_event *ev)
+/* Such as a fragment, which has no ports, or a frame that cannot be read at all. */
+static void describe_flow(const struct gate_event *ev, char *buf, size_t size)
 {
-	bool would = ev->type == GATE_E_WOULD_REFUSE, v6 = ev->family == 6;
+	bool v6 = ev->family == 6;
 	char src[64], dst[64];
 
-	gate_engine_tell(e, would ? GATE_N_WOULD_REFUSE : GATE_N_REFUSED, s, ev,
-			 "%s %s%s%s:%u to %s%s%s:%u: %s", would ? "would refuse" : "refused",
-			 v6 ? "[" : "", address(ev->src, src, sizeof(src)), v6 ? "]" : "",
-			 ev->sport, v6 ? "[" : "", address(ev->dst, dst, sizeof(dst)),
-			 v6 ? "]" : "", ev->dport,
-			 ev->reason < GATE_R_MAX ? gate_reason_name(ev->reason) : "?");
+	if (ev->family != 4 && ev->family != 6)
+		snprintf(buf, size, "a frame from %s",
+			 gate_format_mac(ev->mac, src, sizeof(src)));
+	else if (!ev->sport && !ev->dport)
+		snprintf(buf, size, "a packet from %s to %s", address(ev->src, src, sizeof(src)),
+			 address(ev->dst, dst, sizeof(dst)));
+	else
+		snprintf(buf, size, "%s%s%s:%u to %s%s%s:%u", v6 ? "[" : "",
+			 address(ev->src, src, sizeof(src)), v6 ? "]" : "", ev->sport,
+			 v6 ? "[" : "", address(ev->dst, dst, sizeof(dst)), v6 ? "]" : "",
+			 ev->dport);
+}
+
+static void tell_refusal(struct gate_engine *e, const struct gate_subject *s,
+			 const struct gate_event *ev, bool first)
+{
+	bool would = ev->type == GATE_E_WOULD_REFUSE;
+	struct gate_notice n = { .kind = would ? GATE_N_WOULD_REFUSE : GATE_N_REFUSED,
+				 .event = ev,
+				 .first = first,
+				 .time_ms = event_time_ms(ev) };
+	char flow[160];
+
+	describe_flow(ev, flow, sizeof(flow));
+	gate_format_subject(s, n.subject, sizeof(n.subject));
+	snprintf(n.text, sizeof(n.text), "%s %s: %s%s", would ? "would refuse" : "refused", flow,
+		 ev->reason < GATE_R_MAX ? gate_reason_name(ev->reason) : "?",
+		 first ? "; the first for 24 hours" : "");
+	gate_engine_notice(e, &n);
 }
 
 /* Another guest on an unregistered port: it inherits nothing that opens (Identity 1). */
@@ -188,12 +231,14 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 	struct vm *vm = ev->slot < e->m->conf->max_vms ? e->by_slot[ev->slot] : NULL;
 	struct gate_subject s;
 	char mac[20], src[64];
+	bool first;
 
 	gate_engine_slot_subject(e, vm ? ev->slot : GATE_SLOT_UNKNOWN, &s);
+	first = gate_engine_reports_event(e, &s, ev, event_time_ms(ev));
 	switch (ev->type) {
 	case GATE_E_REFUSED:
 	case GATE_E_WOULD_REFUSE:
-		tell_refusal(e, &s, ev);
+		tell_refusal(e, &s, ev, first);
 		break;
 	case GATE_E_NEW_MAC:
 		if (vm && is_news(e, vm, ev))

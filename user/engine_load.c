@@ -150,6 +150,25 @@ static void add_gone(struct gate_counters *to, const struct gate_counters *c)
 #undef X
 }
 
+/* What was counted since they were last saved is yet to come into the hours. */
+static void base_reports(struct loading *l)
+{
+	struct gate_engine *e = l->e;
+
+	for (uint32_t slot = 0; slot < e->m->conf->max_vms; slot++) {
+		char text[GATE_SUBJECT_LEN + 4];
+		const struct gate_counters *c;
+		struct gate_subject s;
+
+		if (slot && !e->by_slot[slot])
+			continue;
+		gate_engine_slot_subject(e, slot, &s);
+		gate_format_subject(&s, text, sizeof(text));
+		c = gate_table_get(&l->counters, text, strlen(text));
+		gate_engine_reports_base(e, slot, c ? c : &e->m->counters[slot]);
+	}
+}
+
 /* Counters of ports that did not come back are among the totals of what is gone. */
 static void take_totals(struct loading *l)
 {
@@ -214,6 +233,8 @@ int gate_engine_load(struct gate_engine *e, struct gate_error *err)
 		for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
 			adopt_slot(&l, slot);
 		give_slots(&l);
+		base_reports(&l);
+		gate_engine_reports_load(e);
 		take_totals(&l);
 		release_unused_tenants(e);
 	}

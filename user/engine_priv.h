@@ -115,6 +115,7 @@ struct gate_engine {
 	void (*listener)(void *, const struct gate_notice *);
 	void *listener_arg;
 	struct gate_vm_spec unknown; /* what gate_engine_vm(0) shows */
+	struct reports *reports;
 };
 
 static inline void copy_name(char to[GATE_NAME_LEN], const char *from)
@@ -246,6 +247,9 @@ void gate_engine_tell(struct gate_engine *e, enum gate_notice_kind kind,
 /* A table in the kernel is full: said, and tried again later. */
 void gate_engine_map_full(struct gate_engine *e, const char *map, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Tells what somebody did, with name and reason. */
+void gate_engine_tell_audit(struct gate_engine *e, enum gate_notice_kind kind,
+			    const struct gate_subject *s, const struct gate_audit_row *row);
 void gate_engine_problems_close(struct gate_engine *e);
 
 /* ---- the store as the engine uses it (engine_store.c) ---- */
@@ -270,6 +274,30 @@ void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *
 void gate_engine_store_open(struct gate_engine *e);
 void gate_engine_store_tick(struct gate_engine *e, int64_t now);
 void gate_engine_store_close(struct gate_engine *e);
+
+/* ---- what VMs tried (engine_report.c) ---- */
+
+void gate_engine_reports_open(struct gate_engine *e);
+void gate_engine_reports_close(struct gate_engine *e);
+/* The store is there: what it knows of last refusals. */
+void gate_engine_reports_load(struct gate_engine *e);
+/* The slot's counts up to these are in its hours already. */
+void gate_engine_reports_base(struct gate_engine *e, uint32_t slot, const struct gate_counters *c);
+/* Before the counts of one slot are moved to another. */
+void gate_engine_reports_move(struct gate_engine *e, uint32_t from, uint32_t to);
+/* What a port did is now the VM's. */
+void gate_engine_reports_rename(struct gate_engine *e, const char *port, const char *vm);
+/* The slot's VM goes; its last counts are kept for the next save. */
+void gate_engine_reports_end(struct gate_engine *e, uint32_t slot);
+/* A record of the ring. True: the VM's first refusal for 24 hours. */
+bool gate_engine_reports_event(struct gate_engine *e, const struct gate_subject *s,
+			       const struct gate_event *ev, int64_t time_ms);
+/* Within a transaction: what the slot did since, and all that waits. */
+int gate_engine_reports_save_slot(struct gate_engine *e, uint32_t slot, const char *subject,
+				  const struct gate_counters *now);
+int gate_engine_reports_save(struct gate_engine *e);
+/* Has an hour ended since its counts were saved? */
+bool gate_engine_reports_due(const struct gate_engine *e, int64_t now);
 
 /* ---- what is in force (engine_effective.c) ---- */
 

@@ -144,11 +144,14 @@ static void recover_slot(struct gate_engine *e, uint32_t slot)
 
 void gate_engine_recover(struct gate_engine *e)
 {
-	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
-		if (e->m->vms[slot].flags & GATE_VM_USED)
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++) {
+		if (e->m->vms[slot].flags & GATE_VM_USED) {
 			recover_slot(e, slot);
-		else if (gate_engine_slot_has_traces(e, slot) && gate_pool_claim(&e->slots, slot))
+			gate_engine_reports_base(e, slot, &e->m->counters[slot]);
+		} else if (gate_engine_slot_has_traces(e, slot) && gate_pool_claim(&e->slots, slot)) {
 			gate_engine_slot_retire(e, slot);
+		}
+	}
 	if (!e->m->conf->revision)
 		return; /* new maps: nothing to remember */
 	recover_default(e);

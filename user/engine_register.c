@@ -68,10 +68,12 @@ static int save_put(struct gate_engine *e, const struct gate_vm_spec *spec,
 static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
 	       const struct audit_note *note, struct gate_error *err)
 {
+	struct gate_subject s = { .kind = GATE_S_VM };
 	struct gate_error why;
 	struct vm *vm;
 	int r;
 
+	copy_name(s.name, spec->name);
 	/* The tenant's number is part of what is saved. */
 	if (spec->tenant[0])
 		gate_engine_tenant_make(e, spec->tenant, 0);
@@ -84,8 +86,9 @@ static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
 	}
 	vm = gate_engine_vm_register(e, spec);
 	gate_sync_revision(e->sync);
+	gate_engine_tell_audit(e, GATE_N_IDENTITY, &s, &note->row);
 	if (vm && vm->moved_from[0])
-		gate_engine_tell(e, GATE_N_IDENTITY, NULL, NULL,
+		gate_engine_tell(e, GATE_N_IDENTITY, &s, NULL,
 				 "what port:%s had of its own is now vm:%s's", vm->moved_from,
 				 spec->name);
 	return 0;
@@ -140,6 +143,7 @@ int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, cons
 		       const char *reason, struct gate_error *err)
 {
 	struct vm *vm = gate_table_get(&e->vms, name, strlen(name));
+	struct gate_subject s = { .kind = GATE_S_VM };
 	struct audit_note note;
 	struct gate_error why;
 	int r = check_reason(reason, err);
@@ -150,12 +154,16 @@ int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, cons
 		return r;
 	gate_engine_audit_vm(&note, who, "vm del", &vm->spec, reason);
 	r = save_del(e, vm, &note, &why);
-	gate_engine_audit_clear(&note);
-	if (r)
+	if (r) {
+		gate_engine_audit_clear(&note);
 		return gate_error_set(err, GATE_ERR_FAILED,
 				      "nothing is changed, it could not be saved: %.400s",
 				      why.message);
+	}
+	copy_name(s.name, vm->spec.name);
 	gate_engine_vm_remove(e, vm);
 	gate_sync_revision(e->sync);
+	gate_engine_tell_audit(e, GATE_N_IDENTITY, &s, &note.row);
+	gate_engine_audit_clear(&note);
 	return 0;
 }

@@ -157,7 +157,9 @@ static int save_slot(struct gate_engine *e, uint32_t slot, const char *subject, 
 
 	if (sum == *saved)
 		return 0;
-	r = gate_store_put_counters(e->store, subject, &now, NULL);
+	r = gate_engine_reports_save_slot(e, slot, subject, &now);
+	if (!r)
+		r = gate_store_put_counters(e->store, subject, &now, NULL);
 	if (!r)
 		*saved = sum;
 	return r;
@@ -197,7 +199,7 @@ static int save_all_counters(struct gate_engine *e)
 		if (!r)
 			r = save_first_mac(e, vm);
 	}
-	return r;
+	return r ? r : gate_engine_reports_save(e);
 }
 
 void gate_engine_save_counters(struct gate_engine *e)

@@ -46,6 +46,7 @@ void gate_engine_slot_retire(struct gate_engine *e, uint32_t slot)
 {
 	if (slot == GATE_SLOT_UNKNOWN)
 		return;
+	gate_engine_reports_end(e, slot);
 	gate_sync_vm_retire(e->sync, slot);
 	e->by_slot[slot] = NULL;
 	e->retired = gate_realloc(e->retired, e->nretired + 1, sizeof(*e->retired));
@@ -337,8 +338,12 @@ static void absorb(struct gate_engine *e, struct vm *vm, const char *port, struc
 	struct rec *rec = port_rec(e, port);
 	struct gate_subject s;
 
-	if (loner && loner->slot && vm->slot)
+	if (loner && loner->slot && vm->slot) {
+		gate_engine_reports_move(e, loner->slot, vm->slot);
 		move_counters(e, loner->slot, vm->slot);
+	}
+	if (loner)
+		gate_engine_reports_rename(e, port, vm->spec.name);
 	if (rec && rec == inherited) {
 		gate_engine_vm_subject(vm, &s);
 		gate_engine_rec_move(e, rec, &s);
@@ -366,6 +371,7 @@ static struct vm *new_vm(struct gate_engine *e, const struct gate_vm_spec *spec)
 		vm = gate_table_get(&e->loners, spec->ports[i], strlen(spec->ports[i]));
 	if (vm && vm->slot) {
 		memcpy(vm->moved_from, vm->spec.name, sizeof(vm->moved_from));
+		gate_engine_reports_rename(e, vm->spec.name, spec->name);
 		gate_table_del(&e->loners, vm->spec.name, strlen(vm->spec.name));
 		gate_vm_spec_clear(&vm->spec);
 		vm->spec = bare;
@@ -382,7 +388,9 @@ struct vm *gate_engine_vm_register(struct gate_engine *e, const struct gate_vm_s
 	struct vm *vm = gate_table_get(&e->vms, spec->name, strlen(spec->name));
 	struct rec *inherited = gate_engine_vm_inherits(e, spec);
 
-	if (!vm)
+	if (vm)
+		vm->moved_from[0] = '\0';
+	else
 		vm = new_vm(e, spec);
 	if (!vm)
 		return NULL;

@@ -11,6 +11,9 @@
 
 /* After packets and ports, before HTTP. */
 #define EVENTS_PRIORITY 5
+/* How often what nobody was told of is summed up. */
+#define LOST_EVERY_US	  (60 * 1000000ULL)
+#define LOST_ACCURACY_US  1000000
 /* Records handled in one turn, so that a full ring does not hold up the loop. */
 #define RECORDS_PER_TURN 256
 
@@ -27,8 +30,10 @@ struct listener {
 
 struct gate_events {
 	struct gate_engine *engine;
+	const struct gate_maps *maps;
 	struct ring_buffer *ring;
-	sd_event_source *source;
+	sd_event_source *source, *minute;
+	uint64_t lost, rationed; /* as told */
 	struct kept kept[GATE_EVENTS_KEPT];
 	uint64_t next;
 	unsigned turn;
@@ -40,7 +45,7 @@ static const char *const kind_names[] = {
 	[GATE_N_IDENTITY] = "identity",	  [GATE_N_POLICY] = "policy",
 	[GATE_N_EXPIRED] = "expired",	  [GATE_N_PORT_UP] = "port_up",
 	[GATE_N_PORT_DOWN] = "port_down", [GATE_N_GAP] = "gap",
-	[GATE_N_PROBLEM] = "problem",
+	[GATE_N_PROBLEM] = "problem",	  [GATE_N_LOST] = "lost",
 };
 _Static_assert(sizeof(kind_names) / sizeof(kind_names[0]) == GATE_N_MAX, "a name for each kind");
 
@@ -98,8 +103,17 @@ void gate_events_format(struct gate_buf *b, uint64_t number, const struct gate_n
 	gate_json_string(b, "kind", gate_notice_kind_name(n->kind));
 	gate_json_string(b, "subject", gate_json_or_null(n->subject));
 	gate_json_string(b, "text", n->text);
+	if (n->kind == GATE_N_REFUSED)
+		gate_json_bool(b, "first", n->first);
 	if (n->event)
 		format_record(b, n->event);
+	if (n->action) {
+		gate_json_string(b, "actor", n->actor);
+		gate_json_string(b, "action", n->action);
+		gate_json_string(b, "reason", gate_json_or_null(n->reason));
+	}
+	if (n->kind == GATE_N_LOST)
+		gate_json_uint(b, "count", n->count);
 	gate_buf_puts(b, "}\n");
 }
 
@@ -151,6 +165,39 @@ static int on_ring(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
+static void tell_lost(struct gate_events *v, uint64_t *told, uint64_t now, const char *why)
+{
+	struct gate_notice n = { .kind = GATE_N_LOST, .count = now - *told };
+	struct timespec t;
+
+	if (now <= *told)
+		return;
+	clock_gettime(CLOCK_REALTIME, &t);
+	n.time_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	snprintf(n.text, sizeof(n.text), "%llu event%s not told: %s", (unsigned long long)n.count,
+		 n.count == 1 ? " was" : "s were", why);
+	*told = now;
+	gate_engine_notice(v->engine, &n);
+}
+
+void gate_events_tell_lost(struct gate_events *v)
+{
+	const struct gate_global *g = v->maps->global;
+
+	tell_lost(v, &v->lost, __atomic_load_n(&g->events_lost, __ATOMIC_RELAXED),
+		  "the ring was full");
+	tell_lost(v, &v->rationed, __atomic_load_n(&g->events_rationed, __ATOMIC_RELAXED),
+		  "each VM has a ration");
+}
+
+static int on_minute(sd_event_source *s, uint64_t usec, void *arg)
+{
+	gate_events_tell_lost(arg);
+	sd_event_source_set_time_relative(s, LOST_EVERY_US);
+	sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+	return 0;
+}
+
 static int open_ring(struct gate_events *v, sd_event *ev, int map_fd, struct gate_error *err)
 {
 	int r;
@@ -162,6 +209,9 @@ static int open_ring(struct gate_events *v, sd_event *ev, int map_fd, struct gat
 	r = sd_event_add_io(ev, &v->source, ring_buffer__epoll_fd(v->ring), EPOLLIN, on_ring, v);
 	if (r >= 0)
 		r = sd_event_source_set_priority(v->source, EVENTS_PRIORITY);
+	if (r >= 0)
+		r = sd_event_add_time_relative(ev, &v->minute, CLOCK_MONOTONIC, LOST_EVERY_US,
+					       LOST_ACCURACY_US, on_minute, v);
 	if (r < 0)
 		return gate_error_set(err, GATE_ERR_FAILED, "cannot wait for events: %s",
 				      strerror(-r));
@@ -177,6 +227,11 @@ int gate_events_open(struct gate_events **out, sd_event *ev, struct gate_engine 
 	if (!v)
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	v->engine = e;
+	v->maps = m;
+	if (m->global) {
+		v->lost = m->global->events_lost;
+		v->rationed = m->global->events_rationed;
+	}
 	r = ev ? open_ring(v, ev, m->events, err) : 0;
 	if (r) {
 		gate_events_close(v);
@@ -195,6 +250,7 @@ void gate_events_close(struct gate_events *v)
 		return;
 	gate_engine_listen(v->engine, NULL, NULL);
 	sd_event_source_disable_unref(v->source);
+	sd_event_source_disable_unref(v->minute);
 	ring_buffer__free(v->ring);
 	for (i = 0; i < GATE_EVENTS_KEPT; i++)
 		free(v->kept[i].text);

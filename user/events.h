@@ -34,6 +34,9 @@ void gate_events_close(struct gate_events *v);
 void gate_events_on_follow(struct gate_events *v, gate_events_cb cb, void *arg);
 void gate_events_on_notify(struct gate_events *v, gate_events_cb cb, void *arg);
 
+/* Tells how many events the programs could not or would not write; done each minute. */
+void gate_events_tell_lost(struct gate_events *v);
+
 /* Numbers of the oldest line kept and of the next to come. */
 uint64_t gate_events_first(const struct gate_events *v);
 uint64_t gate_events_next(const struct gate_events *v);

@@ -11,12 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PER_MINUTE	12   /* commands, at most */
-#define AT_ONCE		4    /* running ones */
-#define COMMAND_SECONDS 30   /* then it is killed */
-#define SILENT_S	3600 /* a VM's refusals are a new story after this silence */
-#define TOLD_SLOTS	4096 /* subjects remembered; a collision only tells twice */
-#define FRESH_S		2    /* a quarantine that is this young is the one just set */
+#define PER_MINUTE	12 /* commands, at most */
+#define FOR_OTHERS	4  /* of these, kept free of refusals */
+#define AT_ONCE		4  /* running ones */
+#define COMMAND_SECONDS 30 /* then it is killed */
+#define QUEUE_MAX	32 /* events that wait for a command to end */
 
 struct child {
 	struct gate_notify *owner;
@@ -24,63 +23,30 @@ struct child {
 	pid_t pid;
 };
 
-/* When a subject was last refused something. */
-struct told {
-	uint64_t hash;
-	int64_t last_s;
+/* One event that waits. */
+struct waiting {
+	char *text;
+	size_t len;
 };
 
 struct gate_notify {
 	sd_event *ev;
 	struct gate_events *events;
-	struct gate_engine *engine;
 	char *command;
 	struct child child[AT_ONCE];
+	struct waiting queue[QUEUE_MAX]; /* a ring: `first` is the oldest */
+	unsigned first, nqueue;
 	int64_t minute;
 	unsigned in_minute, withheld;
-	struct told told[TOLD_SLOTS];
 };
 
-/* FNV-1a (draft-eastlake-fnv), good enough to tell subjects apart. */
-static uint64_t hash(const char *s)
-{
-	uint64_t h = 0xcbf29ce484222325ULL;
-
-	while (*s)
-		h = (h ^ (unsigned char)*s++) * 0x100000001b3ULL;
-	return h;
-}
-
-static bool first_refusal(struct gate_notify *n, const struct gate_notice *notice)
-{
-	uint64_t h = hash(notice->subject);
-	struct told *t = &n->told[h % TOLD_SLOTS];
-	int64_t now_s = notice->time_ms / 1000;
-	bool first = t->hash != h || now_s - t->last_s > SILENT_S;
-
-	*t = (struct told){ .hash = h, .last_s = now_s };
-	return first;
-}
-
-static bool quarantine_just_set(struct gate_notify *n, const struct gate_notice *notice)
-{
-	const struct gate_own *own;
-	struct gate_subject s;
-
-	if (gate_parse_subject(notice->subject, &s))
-		return false;
-	own = gate_engine_own(n->engine, &s);
-	return own && own->quarantine.on &&
-	       notice->time_ms / 1000 - own->quarantine.since <= FRESH_S;
-}
-
-static bool worth_telling(struct gate_notify *n, const struct gate_notice *notice)
+static bool worth_telling(const struct gate_notice *notice)
 {
 	switch (notice->kind) {
 	case GATE_N_REFUSED:
-		return first_refusal(n, notice);
+		return notice->first;
 	case GATE_N_POLICY:
-		return quarantine_just_set(n, notice);
+		return notice->action && !strcmp(notice->action, "quarantine");
 	case GATE_N_EXPIRED:
 	case GATE_N_GAP:
 		return true;
@@ -89,8 +55,12 @@ static bool worth_telling(struct gate_notify *n, const struct gate_notice *notic
 	}
 }
 
-static bool within_ration(struct gate_notify *n, int64_t now_s)
+/* A night of refusals must not hide the one gap. */
+static bool within_ration(struct gate_notify *n, const struct gate_notice *notice)
 {
+	unsigned most = notice->kind == GATE_N_REFUSED ? PER_MINUTE - FOR_OTHERS : PER_MINUTE;
+	int64_t now_s = notice->time_ms / 1000;
+
 	if (now_s / 60 != n->minute) {
 		if (n->withheld)
 			log_warning(
@@ -99,7 +69,7 @@ static bool within_ration(struct gate_notify *n, int64_t now_s)
 		n->minute = now_s / 60;
 		n->in_minute = n->withheld = 0;
 	}
-	if (n->in_minute >= PER_MINUTE) {
+	if (n->in_minute >= most) {
 		n->withheld++;
 		return false;
 	}
@@ -114,12 +84,29 @@ static void drop_child(struct child *c)
 	c->pid = 0;
 }
 
+static void start(struct gate_notify *n, const char *text, size_t len);
+
+static void start_next(struct gate_notify *n)
+{
+	struct waiting next = n->queue[n->first];
+
+	if (!n->nqueue)
+		return;
+	n->first = (n->first + 1) % QUEUE_MAX;
+	n->nqueue--;
+	start(n, next.text, next.len);
+	free(next.text);
+}
+
 static int on_exit_of_child(sd_event_source *s, const siginfo_t *si, void *arg)
 {
+	struct child *c = arg;
+
 	if (si->si_code != CLD_EXITED || si->si_status)
 		log_warning("notify: the command ended with %s %d",
 			    si->si_code == CLD_EXITED ? "status" : "signal", si->si_status);
-	drop_child(arg);
+	drop_child(c);
+	start_next(c->owner);
 	return 0;
 }
 
@@ -159,7 +146,21 @@ static int watch(struct gate_notify *n, struct child *c)
 	return r;
 }
 
-static void start(struct gate_notify *n, const struct gate_event_line *line)
+static void put_in_queue(struct gate_notify *n, const char *text, size_t len)
+{
+	struct waiting *w = &n->queue[(n->first + n->nqueue) % QUEUE_MAX];
+
+	w->text = n->nqueue < QUEUE_MAX ? malloc(len) : NULL;
+	if (!w->text) {
+		n->withheld++;
+		return;
+	}
+	memcpy(w->text, text, len);
+	w->len = len;
+	n->nqueue++;
+}
+
+static void start(struct gate_notify *n, const char *text, size_t len)
 {
 	struct child *c = n->child;
 	int pipefd[2];
@@ -167,16 +168,18 @@ static void start(struct gate_notify *n, const struct gate_event_line *line)
 	while (c < n->child + AT_ONCE && c->pid)
 		c++;
 	if (c == n->child + AT_ONCE) {
-		n->withheld++;
+		put_in_queue(n, text, len);
 		return;
 	}
+	if (!n->command)
+		return;
 	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) < 0) {
 		log_warning("notify: no pipe: %s", strerror(errno));
 		return;
 	}
 	/* the reader's end blocks as a command expects; a line fits into the empty pipe */
 	fcntl(pipefd[0], F_SETFL, 0);
-	if (write(pipefd[1], line->text, line->len) != (ssize_t)line->len)
+	if (write(pipefd[1], text, len) != (ssize_t)len)
 		log_warning("notify: an event was cut short");
 	c->pid = fork();
 	if (c->pid == 0)
@@ -196,8 +199,8 @@ static void on_notice(void *arg, const struct gate_notice *notice,
 {
 	struct gate_notify *n = arg;
 
-	if (n->command && worth_telling(n, notice) && within_ration(n, notice->time_ms / 1000))
-		start(n, line);
+	if (n->command && worth_telling(notice) && within_ration(n, notice))
+		start(n, line->text, line->len);
 }
 
 int gate_notify_set_command(struct gate_notify *n, const char *command)
@@ -215,9 +218,10 @@ int gate_notify_set_command(struct gate_notify *n, const char *command)
 }
 
 int gate_notify_open(struct gate_notify **out, sd_event *ev, struct gate_events *v,
-		     struct gate_engine *e, const char *command, struct gate_error *err)
+		     const char *command, struct gate_error *err)
 {
 	struct gate_notify *n = calloc(1, sizeof(*n));
+	unsigned i;
 
 	if (!n || gate_notify_set_command(n, command)) {
 		free(n);
@@ -225,7 +229,8 @@ int gate_notify_open(struct gate_notify **out, sd_event *ev, struct gate_events 
 	}
 	n->ev = ev;
 	n->events = v;
-	n->engine = e;
+	for (i = 0; i < AT_ONCE; i++)
+		n->child[i].owner = n;
 	gate_events_on_notify(v, on_notice, n);
 	*out = n;
 	return 0;
@@ -240,6 +245,8 @@ void gate_notify_close(struct gate_notify *n)
 	gate_events_on_notify(n->events, NULL, NULL);
 	for (i = 0; i < AT_ONCE; i++)
 		drop_child(&n->child[i]);
+	for (; n->nqueue; n->nqueue--, n->first = (n->first + 1) % QUEUE_MAX)
+		free(n->queue[n->first].text);
 	free(n->command);
 	free(n);
 }

@@ -12,7 +12,7 @@
 struct gate_notify;
 
 int gate_notify_open(struct gate_notify **out, sd_event *ev, struct gate_events *v,
-		     struct gate_engine *e, const char *command, struct gate_error *err);
+		     const char *command, struct gate_error *err);
 /* "" = run nothing. */
 int gate_notify_set_command(struct gate_notify *n, const char *command);
 void gate_notify_close(struct gate_notify *n);

@@ -4,6 +4,7 @@
 #define GATE25_RELOAD_H
 
 #include "daemon.h"
+#include "why.h"
 
 #include <systemd/sd-event.h>
 
@@ -21,6 +22,7 @@ struct gate_daemon {
 	struct gate_exporter *exporter;
 	struct gate_tick *tick;
 	struct gate_control *control;
+	struct gate_why why; /* what answers POST /v1/why */
 };
 
 /*

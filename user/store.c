@@ -54,7 +54,7 @@ static const char *const sql[] = {
 	[ST_ADD_AUDIT] = "INSERT INTO audit VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)",
 };
 #undef X
-_Static_assert(sizeof(sql) / sizeof(sql[0]) == ST_MAX, "a text for each statement");
+_Static_assert(sizeof(sql) / sizeof(sql[0]) == ST_ADD_HOUR, "a text for each statement");
 
 int gate_store_failed(struct gate_store *st, struct gate_error *err)
 {
@@ -65,9 +65,10 @@ int gate_store_failed(struct gate_store *st, struct gate_error *err)
 sqlite3_stmt *gate_store_statement(struct gate_store *st, enum store_statement which,
 				   struct gate_error *err)
 {
+	const char *text = which < ST_ADD_HOUR ? sql[which] : gate_store_report_sql(which);
 	sqlite3_stmt **q = &st->statement[which];
 
-	if (!*q && sqlite3_prepare_v3(st->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, q, NULL))
+	if (!*q && sqlite3_prepare_v3(st->db, text, -1, SQLITE_PREPARE_PERSISTENT, q, NULL))
 		gate_store_failed(st, err);
 	return *q;
 }
@@ -173,6 +174,9 @@ static int set_up(struct gate_store *st, struct gate_error *err)
 			       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 			       "PRAGMA foreign_keys=OFF; PRAGMA journal_size_limit=16777216;",
 			       NULL, NULL, NULL))
+		r = gate_store_failed(st, err);
+	/* An older version reads such a file too: it does not look at tables it does not know. */
+	if (!r && sqlite3_exec(st->db, gate_store_report_schema, NULL, NULL, NULL))
 		r = gate_store_failed(st, err);
 	/* A trial write: a read-only file or a full disk is better known now. */
 	if (!r)

@@ -65,4 +65,30 @@ int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned l
 			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
 			  struct gate_error *err);
 
+/* ---- what VMs tried (store_report.c) ---- */
+
+/** gate_store_add_hour() - adds to the subject's row of the hour */
+int gate_store_add_hour(struct gate_store *st, const char *subject, const struct gate_hour *h,
+			struct gate_error *err);
+/** gate_store_read_hour() - adds the subject's row of h->start to h */
+int gate_store_read_hour(struct gate_store *st, const char *subject, struct gate_hour *h,
+			 struct gate_error *err);
+/** gate_store_put_refusal() - replaces what was in that place of the subject's ring */
+int gate_store_put_refusal(struct gate_store *st, const char *subject, unsigned place,
+			   const struct gate_refusal *f, struct gate_error *err);
+/** gate_store_read_refusals() - those of a subject since a time (Unix ms), newest first */
+int gate_store_read_refusals(struct gate_store *st, const char *subject, int64_t since_ms,
+			     void (*cb)(void *, const struct gate_refusal *), void *arg,
+			     struct gate_error *err);
+/** gate_store_last_refusals() - when each subject was last refused, and in which place that is */
+int gate_store_last_refusals(struct gate_store *st,
+			     void (*cb)(void *, const char *subject, unsigned place,
+					int64_t time_ms),
+			     void *arg, struct gate_error *err);
+/** gate_store_move_reports() - hours since a time and refusals become another subject's */
+int gate_store_move_reports(struct gate_store *st, const char *from, const char *to,
+			    int64_t since, int64_t until, struct gate_error *err);
+/** gate_store_prune_reports() - forgets what is older than this (Unix s) */
+int gate_store_prune_reports(struct gate_store *st, int64_t before, struct gate_error *err);
+
 #endif

@@ -25,6 +25,15 @@ enum store_statement {
 	ST_PUT_COUNTERS,
 	ST_DEL_COUNTERS,
 	ST_ADD_AUDIT,
+	ST_ADD_HOUR,
+	ST_READ_HOUR,
+	ST_MOVE_HOUR,
+	ST_DEL_HOUR,
+	ST_PUT_REFUSAL,
+	ST_MOVE_REFUSALS,
+	ST_DEL_REFUSALS,
+	ST_PRUNE_HOURS,
+	ST_PRUNE_REFUSALS,
 	ST_MAX
 };
 
@@ -43,6 +52,11 @@ sqlite3_stmt *gate_store_statement(struct gate_store *st, enum store_statement w
 				   struct gate_error *err);
 /* Runs a bound statement that returns no rows. */
 int gate_store_run(struct gate_store *st, sqlite3_stmt *q, struct gate_error *err);
+
+/* Tables that came after the first release; made where they are missing. */
+extern const char gate_store_report_schema[];
+/* The text of a statement from ST_ADD_HOUR on. */
+const char *gate_store_report_sql(enum store_statement which);
 
 /* Lists as text: "5/s,200/h:50", prefixes, MACs. The caller frees. */
 char *gate_store_rates_text(const struct gate_rate_spec *rates, unsigned n);

@@ -179,6 +179,10 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 {
 }
 
+void gate_engine_notice(struct gate_engine *e, const struct gate_notice *n)
+{
+}
+
 /* ---- the server ---- */
 
 static char dir[] = "/tmp/test_control.XXXXXX";

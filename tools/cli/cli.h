@@ -256,6 +256,7 @@ int cli_help(struct cli *c, const struct cli_command *cmd);
 int cmd_status(struct cli *c);
 int cmd_list(struct cli *c);
 int cmd_show(struct cli *c);
+int cmd_why(struct cli *c);
 int cmd_allow(struct cli *c);
 int cmd_limit(struct cli *c);
 int cmd_block(struct cli *c);

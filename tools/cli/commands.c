@@ -29,6 +29,18 @@ const struct cli_command cli_commands[] = {
 		.run = cmd_show,
 	},
 	{
+		.name = "why",
+		.args = "SUBJECT [DESTINATION[:PORT]]",
+		.summary = "what the gate says to a connection, step by step",
+		.min_args = 1,
+		.max_args = 2,
+		.words = { WORDS_SUBJECT },
+		.run = cmd_why,
+		.more = "A made packet is run through the loaded program; nothing is spent or "
+			"counted.\nDESTINATION is an address, such as 192.0.2.1:25 or "
+			"[2001:db8::1]:25.",
+	},
+	{
 		.name = "allow",
 		.args = "SUBJECT...",
 		.summary = "let all connections through",
