@@ -155,22 +155,20 @@ static __always_inline void judge_known(struct ruling *r, struct gate_flow *fl, 
 	advance_flow(fl, w, f, now_s);
 }
 
-PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct policy *p,
-			   const struct frame *f)
+static __always_inline void judge_flow(struct ruling *r, const struct who *w,
+				       const struct policy *p, const struct frame *f)
 {
-	struct admission a = { .now = p ? p->now : 0 };
+	struct admission a = { .now = p->now };
 	struct gate_flow none = {}, *fl;
 	struct gate_flow_set *set;
 	__u64 key;
 	bool closed, drain;
 	__u32 now_s;
 
-	if (!r || !w || !p || !f)
-		return 0;
 	key = flow_key(f, 0);
 	set = flow_set(w->slot, key_set(key));
 	if (!set)
-		return 0;
+		return;
 	now_s = p->now / NSEC_PER_SEC;
 	closed = is_closed(p);
 	drain = !p->quarantined && strictest(p)->flags & GATE_NODE_DRAIN;
@@ -181,7 +179,7 @@ PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct p
 	}
 	if (fl && continues(fl, f, now_s)) {
 		judge_known(r, fl, w, p, f, closed, drain, now_s);
-		return 0;
+		return;
 	}
 	r->flow = 1;
 	a.bucket = p->own.bucket;
@@ -192,7 +190,7 @@ PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct p
 	else
 		r->reason = admit(&a, w, p, f);
 	if (w->dry)
-		return 0;
+		return;
 	if (a.dest_new)
 		count(counters_of(w->slot), new_destinations);
 	if (p->shadowed)
@@ -202,11 +200,10 @@ PROVEN_ONCE int judge_flow(struct ruling *r, const struct who *w, const struct p
 			learn_source(w, f, p->now);
 	} else {
 		if (r->enforce && r->reason != GATE_R_ADOPTED)
-			return 0;
+			return;
 		active_add(w->slot, w->override_base, a.bucket, 1);
 	}
 	enter_flow(set, fl, key, w, f, a.bucket, now_s);
-	return 0;
 }
 
 /* ---- one frame from a VM ---- */
@@ -246,13 +243,11 @@ static __always_inline bool judge_unreadable(struct ruling *r, const struct fram
  * The policy for one frame, and the rulings that need no flow. True: judge_flow
  * has the word.
  */
-PROVEN_ONCE int decide(struct ruling *r, struct policy *p, struct who *w, const struct frame *f,
-		       __u64 conf_flags)
+static __always_inline bool decide(struct ruling *r, struct policy *p, struct who *w,
+				   const struct frame *f, __u64 conf_flags)
 {
 	enum gate_reason source;
 
-	if (!r || !p || !w || !f)
-		return 0;
 	p->now = bpf_ktime_get_coarse_ns();
 	p->port = f->port;
 	p->shadowed = !!(conf_flags & GATE_CONF_SHADOW);
@@ -265,19 +260,19 @@ PROVEN_ONCE int decide(struct ruling *r, struct policy *p, struct who *w, const 
 		if (r->reason == GATE_R_FRAGMENT_LATER && !p->quarantined &&
 		    is_exempt(w, (const struct address *)f->dst, conf_flags))
 			r->reason = GATE_R_EXEMPT;
-		return 0;
+		return false;
 	}
 	if (!p->quarantined && source != GATE_R_NOT_GATED) {
 		r->reason = source;
-		return 0;
+		return false;
 	}
 	if (!p->quarantined && is_exempt(w, (const struct address *)f->dst, conf_flags)) {
 		r->reason = GATE_R_EXEMPT;
 		r->flow = (f->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-		return 0;
+		return false;
 	}
 	r->refuse = p->quarantined ? p->quarantine_refuse : strictest(p)->refuse;
-	return 1;
+	return true;
 }
 
 /* Counts what a ruling means to its VM. */

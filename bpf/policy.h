@@ -79,6 +79,15 @@ static __always_inline void walk(struct policy *p, struct choice *c, __u32 base,
 		walk_base(p, c, base, bucket);
 }
 
+/* The same, in line, for the two subjects that are looked at for every frame. */
+static __always_inline void walk_near(struct policy *p, struct choice *c, __u32 base)
+{
+	if (params.scopes > 1)
+		walk_base(p, c, base, 0);
+	else
+		walk_scope(p, c, base, 0);
+}
+
 #define BASE_BOTTOM  0
 #define BASE_DEFAULT 1
 
@@ -104,10 +113,10 @@ static __always_inline void find_policy(struct policy *p, const struct who *w)
 	walk(p, &p->own, w->base[CHAIN_IP_WIDER], w->ip_bucket);
 	walk(p, &p->own, w->base[CHAIN_MAC], w->mac_bucket);
 	walk(p, &p->own, w->base[CHAIN_MAC_WIDER], w->mac_bucket);
-	walk(p, &p->own, 2 + w->slot, 0);
+	walk_near(p, &p->own, 2 + w->slot);
 	if (w->tenant)
 		walk(p, &p->own, 2 + params.max_vms + w->tenant, 0);
-	walk(p, &p->own, BASE_DEFAULT, 0);
+	walk_near(p, &p->own, BASE_DEFAULT);
 	if (!p->own.node) /* beneath everything: the configuration, which never expires */
 		walk_base(p, &p->own, BASE_BOTTOM, 0);
 
