@@ -4,6 +4,7 @@
 
 VERSION  := 0.1.0
 B        ?= build
+INC      ?= include
 PREFIX   ?= /usr/local
 CC       ?= gcc
 CLANG    ?= clang
@@ -18,12 +19,12 @@ PKGS     := libbpf libnl-3.0 libnl-route-3.0 libmicrohttpd jansson sqlite3 libsy
             libseccomp libcap
 CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0
 CFLAGS   ?= -O2 -g
-CPPFLAGS += -Iinclude -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' \
+CPPFLAGS += -I$(INC) -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' \
             -DGATE_SYSCONFDIR='"/etc/gate25"'
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS = $(CFLAGS) $(WARN) $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -Iinclude -Ibpf \
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -I$(INC) -Ibpf \
             -I/usr/include/$(shell $(CC) -print-multiarch)
 
 .DELETE_ON_ERROR:
@@ -44,7 +45,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) 2>/dev/null)
 
-.PHONY: all clean check unit bpf-tests net deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next unit bpf-tests net deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25
 
@@ -90,7 +91,7 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 # It brings an engine of its own; the first definition is taken.
 $(B)/tests/bpf/test_ports: ALL_LDFLAGS += -Wl,-z,muldefs
-tests: all $(UNIT) $(BPFTEST)
+tests: all next $(UNIT) $(BPFTEST)
 .SECONDARY:
 
 # ---- proof; each target ends in one line, "N passed, N failed, N skipped"
@@ -99,8 +100,19 @@ unit: $(UNIT)
 	@$(RUN) unit
 bpf-tests: $(BPFTEST)
 	@$(RUN) bpf
-net: all
+net: all next
 	@$(RUN) net
+# The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
+NEXT := $(B)/next
+$(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py
+	@mkdir -p $(@D)
+	$(Q)/usr/bin/python3 tests/lib/next_abi.py $< $@
+next: $(NEXT)/include/gate25/abi.h
+	@$(MAKE) --no-print-directory B=$(NEXT) INC=$(NEXT)/include CFLAGS='-O1 -g -w' WERROR= $(NEXT)/gate25d
+# Tests that repeat what they do, as often as it takes to be sure: half an hour.
+check-long: deps
+	@$(MAKE) --no-print-directory WERROR=1 tests
+	@GATE25_LONG=1 $(RUN) net
 deps:
 	@scripts/deps.sh build test
 # The programs of these packages are found by the second make, not by this one.

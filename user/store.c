@@ -35,7 +35,9 @@ static const char schema[] =
 			    "CREATE INDEX audit_subject ON audit(subject, id);";
 #undef X
 
-#define X(name) ", ?"
+#define NAME(name) ", " #name
+#define MARK(name) ", ?"
+#define SET(name)  #name " = excluded." #name ", "
 static const char *const sql[] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
@@ -49,11 +51,20 @@ static const char *const sql[] = {
 	[ST_DEL_POLICIES] = "DELETE FROM policies WHERE subject = ?",
 	[ST_PUT_TENANT] = "INSERT OR REPLACE INTO tenants VALUES(?, ?)",
 	[ST_DEL_TENANT] = "DELETE FROM tenants WHERE id = ?",
-	[ST_PUT_COUNTERS] = "INSERT OR REPLACE INTO counters VALUES(?" GATE_COUNTERS(X) ", ?)",
+	/* by name: an older version's file, or a newer's, has its columns in another order */
+	[ST_PUT_COUNTERS] = "INSERT INTO counters(subject" GATE_COUNTERS(
+		NAME) ", last_reply) VALUES(?" GATE_COUNTERS(MARK) ", ?)"
+								   " ON CONFLICT(subject) DO "
+								   "UPDATE SET " GATE_COUNTERS(
+									   SET) "last_reply = "
+										"excluded.last_"
+										"reply",
 	[ST_DEL_COUNTERS] = "DELETE FROM counters WHERE subject = ?",
 	[ST_ADD_AUDIT] = "INSERT INTO audit VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)",
 };
-#undef X
+#undef SET
+#undef MARK
+#undef NAME
 _Static_assert(sizeof(sql) / sizeof(sql[0]) == ST_ADD_HOUR, "a text for each statement");
 
 int gate_store_failed(struct gate_store *st, struct gate_error *err)
@@ -136,6 +147,34 @@ static int make_schema(struct gate_store *st, struct gate_error *err)
 	return 0;
 }
 
+/* A counter that came after the file was made. */
+static int add_column(struct gate_store *st, const char *name, struct gate_error *err)
+{
+	char query[160];
+	int64_t there;
+
+	snprintf(query, sizeof(query),
+		 "SELECT count(*) FROM pragma_table_info('counters') WHERE name = '%s'", name);
+	int r = read_number(st, query, &there, err);
+	if (r || there)
+		return r;
+	snprintf(query, sizeof(query),
+		 "ALTER TABLE counters ADD COLUMN %s INTEGER NOT NULL DEFAULT 0", name);
+	return sqlite3_exec(st->db, query, NULL, NULL, NULL) ? gate_store_failed(st, err) : 0;
+}
+
+static int add_columns(struct gate_store *st, struct gate_error *err)
+{
+#define X(name) #name,
+	static const char *const names[] = { GATE_COUNTERS(X) };
+#undef X
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !r; i++)
+		r = add_column(st, names[i], err);
+	return r;
+}
+
 static int check_schema(struct gate_store *st, struct gate_error *err)
 {
 	int64_t version, tables;
@@ -151,7 +190,7 @@ static int check_schema(struct gate_store *st, struct gate_error *err)
 				      "is %d)",
 				      st->path, (long long)version, SCHEMA);
 	if (version)
-		return 0;
+		return add_columns(st, err);
 	if (tables)
 		return gate_error_set(err, GATE_ERR_FAILED, "store %.200s: not a store of gate25",
 				      st->path);

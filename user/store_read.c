@@ -274,6 +274,7 @@ static int read_counters(struct gate_store *st, sqlite3_stmt *q, void *arg, stru
 	return 0;
 }
 
+#define NAME(name) ", " #name
 int gate_store_load(struct gate_store *st, const uint16_t *ports, unsigned nports,
 		    const struct gate_store_reader *to, struct gate_error *err)
 {
@@ -286,9 +287,11 @@ int gate_store_load(struct gate_store *st, const uint16_t *ports, unsigned nport
 	if (!r)
 		r = read_owns(st, &rd, err);
 	if (!r)
-		r = each_row(st, "SELECT * FROM counters", NULL, read_counters, (void *)to, err);
+		r = each_row(st, "SELECT subject" GATE_COUNTERS(NAME) ", last_reply FROM counters",
+			     NULL, read_counters, (void *)to, err);
 	return r;
 }
+#undef NAME
 
 /* ---- audit ---- */
 

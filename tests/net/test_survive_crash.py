@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """The daemon dies, hangs, runs out of memory, comes back: the gate does not notice.
 
-Three guests send all along: one is blocked, one sends mail, one is limited. What holds in
-the end of each test: no frame of the blocked one got out and each was counted, no session of
-the second broke, the third got what its limit says and no more, no counter went back.
+The witness (tests/lib/witness.py) sends all along and looks on.
 """
 
 import contextlib
@@ -22,74 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness
 from harness import LONG, cases, setup
 from lab import SERVER4, SILENT4
-from load import census, mails, syns
-
-BLOCKED, MAILER, LIMITED = "port:vnet1", "port:vnet2", "port:vnet3"
-PER_MIN, BURST = 120, 10
-GAUGES = {"flows_active"}
-
-
-class Witness:
-    """Three guests under load, and what must be true of them."""
-
-    def __init__(self, lab, per_s=500):
-        self.lab = lab
-        lab.cli("block", BLOCKED)
-        lab.cli("limit", LIMITED, "--rate", f"{PER_MIN}/min", "--burst", BURST)
-        self.before = self.counters()
-        self.far = census(lab)
-        self.begin = time.monotonic()
-        self.blocked = syns(lab, 1, SILENT4, per_s)
-        self.mailer = mails(lab, 2, SERVER4)
-        self.limited = syns(lab, 3, SILENT4, 50)
-
-    def counters(self):
-        return {s: self.lab.counters(s) for s in (BLOCKED, MAILER, LIMITED)}
-
-    def check_progress(self):
-        """Nothing went back since the last look."""
-        now = self.counters()
-        back = [(s, key, self.before[s][key], value) for s, row in now.items()
-                for key, value in row.items() if key not in GAUGES and value < self.before[s][key]]
-        assert not back, back
-        self.before = now
-
-    def under_way(self):
-        now = self.counters()
-        return now[BLOCKED]["flows_blocked"] > 100 and now[MAILER]["flows_admitted"] > 10
-
-    def end(self):
-        self.lab.poll(self.under_way, 20, "load")
-        sent, mail = self.blocked.stop()["sent"], self.mailer.stop()
-        limited = self.limited.stop()["sent"]
-        took = time.monotonic() - self.begin
-        assert not mail["failures"], mail
-        assert self.far.count(self.lab.guest(1)) == 0
-        passed = self.far.count(self.lab.guest(3))
-        most = BURST + PER_MIN / 60 * took + 1
-        assert BURST <= passed <= most, (passed, most)
-        lab = self.lab
-
-        def settled():
-            now = self.counters()
-            return now if now[BLOCKED]["flows_blocked"] >= sent else None
-        now = lab.poll(settled, 5, "all refusals counted")
-        assert now[BLOCKED]["flows_blocked"] == sent, (now[BLOCKED], sent)
-        assert now[LIMITED]["flows_admitted"] == passed, (now[LIMITED], passed)
-        assert now[LIMITED]["flows_limited"] == limited - passed, (now[LIMITED], limited, passed)
-        assert now[MAILER]["flows_admitted"] == mail["sessions"] + 1, (now[MAILER], mail)
-        assert now[MAILER]["flows_limited"] + now[MAILER]["flows_blocked"] == 0, now[MAILER]
-        self.check_progress()
-        return sent, mail["sessions"], passed
-
-
-@contextlib.contextmanager
-def witness(lab, **options):
-    w = Witness(lab, **options)
-    yield w
-    sent, sessions, passed = w.end()
-    print(f"# {sent} refused, {sessions} mails, {passed} admitted by the limit")
-
+from witness import witness
 
 def wait_dead_or_ready(lab, seconds):
     """Lets the new daemon come as far as it comes in this time."""
