@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness
 from harness import LONG, cases, setup
 from lab import SERVER4, SILENT4
-from witness import BLOCKED, LIMITED, witness
+from witness import witness
 
 NEXT = "next/gate25d"
 
