@@ -26,7 +26,7 @@ struct tats {
 	__u64 word[GATE_MAX_RATES];
 };
 
-enum purse_state { PURSE_EMPTY, PURSE_OPEN, PURSE_ASK_FINE_CLOCK };
+enum purse_state { PURSE_EMPTY, PURSE_OPEN, PURSE_ASK_FINE_CLOCK, PURSE_STALE };
 
 /* Would each rate give one now? */
 static __always_inline int purse_look(const struct tats *t, const struct rates *r, __u32 n,
@@ -37,9 +37,11 @@ static __always_inline int purse_look(const struct tats *t, const struct rates *
 	for (__u32 i = 0; i < GATE_MAX_RATES; i++) {
 		if (i >= n)
 			break;
-		if (!limit_conforms(t->word[i], &r->rate[i], now))
-			return r->rate[i].tolerance_ns < CLOCK_STEP_NS ? PURSE_ASK_FINE_CLOCK
-								       : PURSE_EMPTY;
+		if (limit_conforms(t->word[i], &r->rate[i], now))
+			continue;
+		if (limit_is_stale(t->word[i], &r->rate[i], now))
+			return PURSE_STALE;
+		return r->rate[i].tolerance_ns < CLOCK_STEP_NS ? PURSE_ASK_FINE_CLOCK : PURSE_EMPTY;
 	}
 	return PURSE_OPEN;
 }
@@ -52,6 +54,15 @@ static __always_inline int purse_give_back(struct tats *t, const struct rates *r
 		if (i < n)
 			limit_give_back(&t->word[i], &r->rate[i]);
 	return 0;
+}
+
+/* For words that one policy at a time spends from, see limit_refresh(). */
+static __always_inline int purse_refresh(struct tats *t, const struct rates *r, __u32 n, __u64 now)
+{
+	for (__u32 i = 0; i < GATE_MAX_RATES; i++)
+		if (i < n)
+			limit_refresh(&t->word[i], &r->rate[i], now);
+	return PURSE_OPEN;
 }
 
 /* Takes one of each rate, or none. */
@@ -75,7 +86,7 @@ PROVEN_ONCE int purse_take_one(__u64 *tat, const struct gate_rate *r, __u64 now)
 	return !tat || !r || limit_take(tat, r, now);
 }
 
-enum purse_deed { PURSE_LOOK, PURSE_TAKE, PURSE_GIVE_BACK };
+enum purse_deed { PURSE_LOOK, PURSE_TAKE, PURSE_GIVE_BACK, PURSE_REFRESH };
 
 static __always_inline int purse_do(enum purse_deed deed, struct tats *t, const struct rates *r,
 				    __u32 n, __u64 now)
@@ -84,6 +95,8 @@ static __always_inline int purse_do(enum purse_deed deed, struct tats *t, const 
 		return purse_look(t, r, n, now);
 	if (deed == PURSE_TAKE)
 		return purse_take(t, r, n, now);
+	if (deed == PURSE_REFRESH)
+		return purse_refresh(t, r, n, now);
 	return purse_give_back(t, r, n);
 }
 
@@ -114,7 +127,8 @@ struct purses {
 	__u32 tenant, prefix;			    /* budgets; everywhere 0 = none */
 };
 
-#define PURSES 4
+#define PURSES	    4
+#define PURSE_TIGHT 1 /* guests can choose which policy spends from it */
 
 static __always_inline int purse_nth(const struct purses *p, int i, enum purse_deed deed, __u64 now)
 {
@@ -196,7 +210,7 @@ static __always_inline enum gate_reason take_all(const struct purses *p, __u64 n
 	return GATE_R_NEW_FLOW;
 }
 
-static __always_inline enum gate_reason look_at_all(const struct purses *p, __u64 *now)
+static __always_inline enum gate_reason look_at_all(const struct purses *p, __u64 *now, bool dry)
 {
 	int state;
 
@@ -205,6 +219,11 @@ static __always_inline enum gate_reason look_at_all(const struct purses *p, __u6
 		if (state == PURSE_ASK_FINE_CLOCK) {
 			*now = bpf_ktime_get_ns();
 			state = purse_nth(p, i, PURSE_LOOK, *now);
+		}
+		if (state == PURSE_STALE && i != PURSE_TIGHT) {
+			if (!dry)
+				purse_nth(p, i, PURSE_REFRESH, *now);
+			state = dry ? PURSE_OPEN : purse_nth(p, i, PURSE_LOOK, *now);
 		}
 		if (state != PURSE_OPEN)
 			return purse_reason(i);
@@ -246,7 +265,7 @@ PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct pol
 	limits_of(&l, p->own.node, false);
 	limits_of(&l, p->tight.node, true);
 
-	reason = look_at_all(&purses, &a->now);
+	reason = look_at_all(&purses, &a->now, w->dry);
 	if (reason != GATE_R_NEW_FLOW)
 		return reason;
 	if (concurrent_full(own, tight, &l, 0)) {
@@ -261,6 +280,8 @@ PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct pol
 	way = dest_look(dests, key_fingerprint(dest), a->now / NSEC_PER_SEC, dest_window(&l));
 	dest_tat = l.destinations_tight ? &tight->destinations_tat : &own->destinations_tat;
 	dest_limited = l.destinations.interval_ns && !(way & DEST_KNOWN);
+	if (dest_limited && !l.destinations_tight && !w->dry)
+		limit_refresh(dest_tat, &l.destinations, a->now);
 	if (dest_limited && !limit_conforms(*dest_tat, &l.destinations, a->now))
 		return GATE_R_LIMIT_DESTINATIONS;
 

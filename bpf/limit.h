@@ -24,6 +24,28 @@ static __always_inline bool limit_conforms(__u64 tat, const struct gate_rate *ra
 }
 
 /*
+ * A word written under a slower rate would hold a faster one up, a day's rate for
+ * a day: what lies beyond all that this rate can have written is set back to where
+ * one token is to be had. Only for words that one policy at a time spends from;
+ * two that a guest can choose between would let the fast one reset the slow.
+ * The slack covers the coarse clock, which lags behind the fine one.
+ */
+#define LIMIT_SLACK_NS 1000000000ULL
+
+static __always_inline bool limit_is_stale(__u64 tat, const struct gate_rate *rate, __u64 now)
+{
+	return tat > now && tat - now > rate->tolerance_ns + rate->interval_ns + LIMIT_SLACK_NS;
+}
+
+static __always_inline void limit_refresh(__u64 *tat, const struct gate_rate *rate, __u64 now)
+{
+	__u64 old = *(volatile __u64 *)tat;
+
+	if (limit_is_stale(old, rate, now))
+		__sync_val_compare_and_swap(tat, old, now + rate->tolerance_ns);
+}
+
+/*
  * Takes a token by compare-and-swap. When others win all tries it adds
  * unconditionally and gives back what did not conform: never a refusal for lack
  * of a try, never a token too many.

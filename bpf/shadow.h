@@ -28,6 +28,7 @@ PROVEN_ONCE int shadow_admits(__u32 slot, __u32 index, __u32 active, __u64 now, 
 		dest_new = 0;
 	if (dest_new && !limit_conforms(s->destinations_tat, &node->destinations, now))
 		return 0;
+	purse_refresh(tats, rates, node->nrates, now);
 	if (purse_look(tats, rates, node->nrates, now) == PURSE_EMPTY)
 		return 0;
 	if (dest_new)

@@ -189,6 +189,24 @@ static void test_flows_3_all_rates_hold(void **state)
 	assert_int_equal(counters()->flows_limited, 13);
 }
 
+/* An abuse desk that raises a limit means now, not when the old one would have let go. */
+static void test_a_raised_limit_holds_at_once(void **state)
+{
+	struct gate_node slow = testgate_limit(1, 1);
+
+	testgate_reset(&gate);
+	slow.rates[0].interval_ns = 86400000000000ULL; /* 1 a day */
+	policy(slow);
+	assert_int_equal(from_vm(1000, SYN), ACT_UNSPEC);
+	assert_int_equal(from_vm(1001, SYN), ACT_SHOT);
+	policy(testgate_limit(5, 5));
+	assert_int_equal(from_vm(1002, SYN), ACT_UNSPEC);
+	/* and not more than that: the burst is not refilled by a change */
+	for (int i = 0; i < 10; i++)
+		from_vm(1010 + i, SYN);
+	assert_in_range(counters()->flows_admitted, 2, 3);
+}
+
 static void test_flows_4_concurrent(void **state)
 {
 	struct gate_node n = testgate_limit(1000, 1000);
@@ -466,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_flows_2_times_of_silence),
 		cmocka_unit_test(test_flows_3_a_refusal_takes_nothing),
 		cmocka_unit_test(test_flows_3_all_rates_hold),
+		cmocka_unit_test(test_a_raised_limit_holds_at_once),
 		cmocka_unit_test(test_flows_4_concurrent),
 		cmocka_unit_test(test_flows_4_dead_flows_do_not_hold_a_place),
 		cmocka_unit_test(test_flows_7_grace_adopts_mid_stream),

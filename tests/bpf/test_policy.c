@@ -461,7 +461,7 @@ static void test_dry_run_tells_and_spends_nothing(void **state)
 	assert_int_equal(b->active, 0);
 	assert_memory_equal(&gate.m.counters[TEST_SLOT2], &none, sizeof(none));
 	/* and it knows an empty bucket */
-	b->tat[0] = tat = testgate_now() + 5000000000ULL;
+	b->tat[0] = tat = testgate_now() + 1500000000ULL;
 	send_one();
 	assert_int_equal(t->reason, GATE_R_LIMIT_RATE);
 	assert_true(b->tat[0] == tat);
