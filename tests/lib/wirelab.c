@@ -28,7 +28,10 @@
 #define TCX_EGRESS  47
 #define MARKER_TYPE 0x88b5 /* local experimental (IEEE 802) */
 #define MARKER_LEN  60
-#define WAIT_MS	    5000
+#define WAIT_MS	    30000
+#define SETTLE_MS   10
+#define PIECE	    4096
+#define WIRE_PIECES 4
 #define TAG_AT	    12
 
 const char *const wire_device_name[WIRE_DEVICES] = { "veth", "tap", "tap, in pieces" };
@@ -144,6 +147,8 @@ int wirelab_receive(int fd, bool tap, struct wire_got *got)
 	return 1;
 }
 
+static void settle(struct wire *w);
+
 static void attach_all(struct wire *w)
 {
 	struct gate25_bpf *skel = w->gate->skel;
@@ -186,6 +191,7 @@ void wire_open(struct wire *w, struct testgate *gate, enum wire_device device, e
 	w->far = wirelab_packet("far0");
 	attach_all(w);
 	wire_reset(w);
+	settle(w);
 }
 
 void wire_close(struct wire *w)
@@ -216,15 +222,19 @@ void wire_reset(struct wire *w)
 		bpf_map_update_elem(w->gate->m.ports, &w->port, &port, 0);
 }
 
-/* In pieces: each buffer of the vector becomes one of the skb, the first is linear. */
+/* In pieces: each buffer of the vector, of a page at most, becomes one of the skb. */
 int wire_send(struct wire *w, const struct wire_frame *f)
 {
-	int head = w->device == WIRE_TAP_FRAGS && f->len > WIRE_LINEAR ? WIRE_LINEAR : f->len;
-	struct iovec iov[3] = { { (void *)&f->vnet, sizeof(f->vnet) },
-				{ (void *)f->bytes, head },
-				{ (void *)(f->bytes + head), f->len - head } };
+	struct iovec iov[2 + WIRE_PIECES] = { { (void *)&f->vnet, sizeof(f->vnet) } };
+	int n = 1, at = 0, most = w->device == WIRE_TAP_FRAGS ? WIRE_LINEAR : f->len;
 
-	return writev(w->guest, iov, head < f->len ? 3 : 2) < 0 ? -errno : 0;
+	for (; at < f->len && n < 2 + WIRE_PIECES; n++) {
+		iov[n].iov_base = (void *)(f->bytes + at);
+		iov[n].iov_len = f->len - at < most ? f->len - at : most;
+		at += iov[n].iov_len;
+		most = PIECE;
+	}
+	return writev(w->guest, iov, n) < 0 ? -errno : 0;
 }
 
 static void send_marker(struct wire *w, uint8_t marker[MARKER_LEN])
@@ -240,6 +250,23 @@ static void send_marker(struct wire *w, uint8_t marker[MARKER_LEN])
 	memcpy(marker + ETH_HLEN, &w->marks, sizeof(w->marks));
 	if (wire_send(w, &f))
 		die("marker");
+}
+
+/* A bridge forwards only some time after its ports are up: knocks until it does. */
+static void settle(struct wire *w)
+{
+	struct pollfd p = { .fd = w->far, .events = POLLIN };
+	uint8_t marker[MARKER_LEN];
+
+	for (int left = WAIT_MS / SETTLE_MS; left; left--) {
+		send_marker(w, marker);
+		if (poll(&p, 1, SETTLE_MS) != 1)
+			continue;
+		wire_gather(w);
+		wire_reset(w);
+		return;
+	}
+	die("the bridge does not forward");
 }
 
 void wire_gather(struct wire *w)
