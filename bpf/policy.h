@@ -30,6 +30,21 @@ struct policy {
 	__u64 now;
 };
 
+/*
+ * Two calls that the compiler must not make one of: the kernel puts a look-up in
+ * line only where it knows the map.
+ */
+static __always_inline __u64 *find_head(bool candidate, __u32 handle)
+{
+	__u64 *head;
+
+	if (!candidate)
+		return bpf_map_lookup_elem(&heads, &handle);
+	head = bpf_map_lookup_elem(&shadow_heads, &handle);
+	barrier_var(head);
+	return head;
+}
+
 static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32 handle,
 				       __u32 bucket)
 {
@@ -37,8 +52,7 @@ static __always_inline void walk_scope(struct policy *p, struct choice *c, __u32
 	__u64 *head;
 	__u32 i;
 
-	head = p->candidate ? bpf_map_lookup_elem(&shadow_heads, &handle)
-			    : bpf_map_lookup_elem(&heads, &handle);
+	head = find_head(p->candidate, handle);
 	if (!head || !*head)
 		return;
 	i = *head;
