@@ -181,6 +181,37 @@ static void tell_refusal(struct gate_engine *e, const struct gate_subject *s,
 	gate_engine_notice(e, &n);
 }
 
+/*
+ * The port was made anew and another guest is behind it: counters and buckets of the
+ * one before are not its own. A guest that changes its MAC gets this at most once for
+ * each time that the host makes its port anew. The record of the port stays: by now it
+ * holds nothing that opens.
+ */
+static void start_anew(struct gate_engine *e, struct vm *vm, const struct gate_subject *s,
+		       uint64_t mac)
+{
+	struct rec *rec = gate_engine_rec(e, s);
+	struct port *p = vm->ports;
+
+	if (!p || p->vm_next || !gate_pool_left(&e->slots))
+		return;
+	if (rec)
+		rec->first_mac = mac;
+	gate_engine_loner_remove(e, vm);
+	gate_engine_port_bind(e, p);
+	if (p->vm)
+		__atomic_store_n(&e->m->vms[p->vm->slot].first_mac, mac, __ATOMIC_RELEASE);
+}
+
+static uint64_t mac_word(const uint8_t mac[6])
+{
+	uint64_t word = GATE_MAC_SEEN;
+
+	for (unsigned i = 0; i < 6; i++)
+		word |= (uint64_t)mac[i] << 8 * i;
+	return word;
+}
+
 /* Another guest on an unregistered port: it inherits nothing that opens (Identity 1). */
 static void change_identity(struct gate_engine *e, struct vm *vm, const struct gate_subject *s,
 			    const struct gate_event *ev)
@@ -210,6 +241,8 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
 			 gate_format_mac(ev->mac, mac, sizeof(mac)),
 			 dropped ? "; its own policy was laxer than the default and is dropped"
 				 : "");
+	if (vm->returned)
+		start_anew(e, vm, s, mac_word(ev->mac));
 }
 
 /*
@@ -218,12 +251,8 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
  */
 static bool is_news(const struct gate_engine *e, const struct vm *vm, const struct gate_event *ev)
 {
-	uint64_t mac = GATE_MAC_SEEN;
-
-	for (unsigned i = 0; i < 6; i++)
-		mac |= (uint64_t)ev->mac[i] << 8 * i;
 	return !vm->spec.registered && vm->ports && vm->ports->ifindex == ev->ifindex &&
-	       e->m->vms[vm->slot].first_mac != mac;
+	       e->m->vms[vm->slot].first_mac != mac_word(ev->mac);
 }
 
 void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)

@@ -61,13 +61,15 @@ static void leave_vm(struct gate_engine *e, struct port *p)
 		vm->gone_ns = gate_clock_mono_ns();
 }
 
-static void join_vm(struct gate_engine *e, struct port *p, struct vm *vm)
+/* adopted: the slot that an earlier daemon gave the netdev; then it is no return. */
+static void join_vm(struct gate_engine *e, struct port *p, struct vm *vm, uint32_t adopted)
 {
 	struct gate_vm *slot = &e->m->vms[vm->slot];
 
 	p->vm = vm;
 	p->vm_next = vm->ports;
 	vm->ports = p;
+	vm->returned |= vm->gone_ns && vm->slot != adopted;
 	vm->gone_ns = 0;
 	update_to_vm(e, vm);
 	if (vm->slot)
@@ -237,7 +239,7 @@ static struct vm *owner_of(struct gate_engine *e, struct port *p, struct claim *
 
 void gate_engine_port_bind(struct gate_engine *e, struct port *p)
 {
-	uint32_t flags = p->flags;
+	uint32_t flags = p->flags, adopted = p->adopted;
 	struct claim *trunk = NULL;
 	struct vm *vm = NULL;
 
@@ -250,7 +252,7 @@ void gate_engine_port_bind(struct gate_engine *e, struct port *p)
 	if (vm != p->vm) {
 		leave_vm(e, p);
 		if (vm)
-			join_vm(e, p, vm);
+			join_vm(e, p, vm, adopted);
 	}
 	if (gate_sync_port(e->sync, p->ifindex, vm ? vm->slot : GATE_SLOT_UNKNOWN, flags))
 		gate_engine_map_full(e, "ports",

@@ -46,6 +46,7 @@ struct vm {
 	uint64_t saved;	    /* sum of the counters when last saved */
 	uint64_t idle_at;   /* last_seen when its flow table was last found empty */
 	bool swept_empty;
+	bool returned; /* unregistered: its port was made anew, another guest may be behind it */
 	uint64_t visit;			/* mark of the last walk that met it */
 	char moved_from[GATE_NAME_LEN]; /* port whose policy it took over, for the notes */
 };

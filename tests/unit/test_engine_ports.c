@@ -124,6 +124,31 @@ static void test_identity_1_another_mac_drops_what_is_laxer(void **state)
 	}
 }
 
+/* A port made anew with another guest behind it: nothing of the first one's is left. */
+static void test_identity_1_another_guest_has_its_own_counters(void **state)
+{
+	up(5, "tap5");
+	assert_int_equal(change("port:tap5", "block"), 0);
+	box.g.m.vms[1].first_mac = GATE_MAC_SEEN | 1;
+	box.g.m.counters[1].flows_blocked = 7;
+	box.g.m.buckets[gate_bucket_index(&box.g.m, 1, 0)].tat[0] = 1ULL << 60;
+	gate_engine_port_down(box.e, 5);
+	up(6, "tap5");
+	assert_int_equal(slot_of_port(6), 1);
+	new_mac(1, 6);
+	assert_int_not_equal(slot_of_port(6), 1);
+	const uint32_t slot = slot_of_port(6);
+	assert_int_equal(box_slot(&box, "port:tap5"), slot);
+	assert_int_equal(box.g.m.counters[slot].flows_blocked, 0);
+	assert_int_equal(box.g.m.buckets[gate_bucket_index(&box.g.m, slot, 0)].tat[0], 0);
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "block port:tap5");
+
+	/* from now on it is a running port: another MAC gains nothing */
+	box.g.m.vms[slot].first_mac = GATE_MAC_SEEN | 2;
+	new_mac(slot, 6);
+	assert_int_equal(slot_of_port(6), slot);
+}
+
 static void test_identity_1_old_news_about_a_slot_is_none(void **state)
 {
 	up(5, "tap5");
@@ -449,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOX(test_identity_1_a_port_is_a_vm_of_its_own),
 		BOX(test_identity_1_another_mac_drops_what_is_laxer),
+		BOX(test_identity_1_another_guest_has_its_own_counters),
 		BOX(test_identity_1_old_news_about_a_slot_is_none),
 		BOX(test_identity_1_observe_and_exempt_are_lax_too),
 		BOX(test_identity_1_a_registered_vm_may_change_its_mac),
