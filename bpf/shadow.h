@@ -42,11 +42,12 @@ PROVEN_ONCE int judge_shadow(const struct who *w, __u32 port, __u64 now, __u32 d
 	struct policy p = { .now = now, .port = port, .candidate = 1 };
 	struct gate_bucket_set *live;
 	struct gate_shadow *s;
-	__u32 active;
+	__u32 active, slot;
 
 	if (!w)
 		return 0;
-	s = bpf_map_lookup_elem(&shadow, &w->slot);
+	slot = w->slot; /* on the stack: Linux 6.1 takes no key out of an argument */
+	s = bpf_map_lookup_elem(&shadow, &slot);
 	live = bucket_set(w->slot, w->override_base, 0);
 	if (!s || !live)
 		return 0;
