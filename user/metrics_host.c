@@ -4,6 +4,7 @@
 #include "usage.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define NS_PER_S 1000000000ULL
 
@@ -127,6 +128,50 @@ static void maps(const struct gate_metrics_source *s, bool openmetrics, struct g
 				(unsigned long long)usage[i].capacity);
 }
 
+/* ---- what is wrong, as in `status`: how many by code ---- */
+
+#define CODES_MAX 32
+
+struct problem_count {
+	char code[sizeof(((struct gate_problem *)0)->code)];
+	unsigned n;
+};
+
+struct problem_counts {
+	struct problem_count by_code[CODES_MAX];
+	unsigned n;
+};
+
+static void count_problem(void *arg, const struct gate_problem *p)
+{
+	struct problem_counts *c = arg;
+	unsigned i;
+
+	for (i = 0; i < c->n; i++)
+		if (!strcmp(c->by_code[i].code, p->code))
+			break;
+	if (i == CODES_MAX)
+		return;
+	if (i == c->n)
+		memcpy(c->by_code[c->n++].code, p->code, sizeof(p->code));
+	c->by_code[i].n++;
+}
+
+static void problems(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *b)
+{
+	struct problem_counts c = { .n = 0 };
+	unsigned i;
+
+	gate_engine_problems(s->engine, count_problem, &c);
+	gate_metrics_family(b, openmetrics, "gate25_problems", METRIC_GAUGE,
+			    "What gate25 status reports as wrong, by code.");
+	for (i = 0; i < c.n; i++) {
+		gate_buf_puts(b, "gate25_problems{code=\"");
+		gate_buf_label(b, c.by_code[i].code);
+		gate_buf_printf(b, "\"} %u\n", c.by_code[i].n);
+	}
+}
+
 void gate_metrics_host(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *b)
 {
 	host_sums(s, openmetrics, b);
@@ -140,6 +185,7 @@ void gate_metrics_host(const struct gate_metrics_source *s, bool openmetrics, st
 	gate_metrics_family(b, openmetrics, "gate25_policy_revision", METRIC_GAUGE,
 			    "Number of the policy in force; each change raises it.");
 	sample(b, "gate25_policy_revision", s->maps->conf->revision);
+	problems(s, openmetrics, b);
 	gate_metrics_family(b, openmetrics, "gate25_build", METRIC_INFO, "Release and ABI.");
 	gate_buf_printf(b, "gate25_build_info{version=\"%s\",abi=\"%d\"} 1\n", GATE_VERSION,
 			GATE_ABI);
