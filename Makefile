@@ -187,7 +187,7 @@ lint-static: $(SKEL)
 		-DGATE_VERSION='"$(VERSION)"' -j 2 $(USER_C)
 lint-scripts:
 	$(Q)shellcheck $(wildcard scripts/*.sh) .ci/run
-	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard scripts/*.py tests/lib/*.py tests/net/*.py)
+	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard scripts/*.py tests/lib/*.py tests/net/*.py tests/vm/*.py)
 
 clean:
 	rm -rf $(B)
@@ -245,3 +245,15 @@ bench-bounds: bench-programs
 	@$(BENCH_PY)/check.py --build $(B) --write
 bench-doc:
 	@$(BENCH_PY)/doc.py --build $(B)
+
+# ---- vm: Debian's kernels and real guests under QEMU
+.PHONY: vm vm-insns
+tests: $(B)/tests/vm/insns $(FUZZERS:%=$(B)/fuzz/fuzz_%)
+$(B)/tests/vm/insns: tests/vm/insns.c $(SKEL)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(WARN) -Iinclude -I$(B) $< -lbpf -lelf -lz -o $@
+vm: all $(BPFTEST) $(B)/tests/vm/insns
+	@$(RUN) vm
+vm-insns: $(B)/tests/vm/insns
+	@GATE25_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/vm/test_kernels.py record

@@ -9,7 +9,7 @@ BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
        libsystemd-dev libinih-dev libseccomp-dev libcap-dev libncurses-dev"
 DEMO="python3 iproute2 ethtool curl postfix swaks"
 TEST="$DEMO util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
-      pyflakes3"
+      pyflakes3 libclang-rt-14-dev qemu-system-x86 busybox-static binutils"
 
 wanted=
 for set in "${@:-build}"; do

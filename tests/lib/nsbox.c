@@ -2,6 +2,7 @@
 /* Namespaces and a BPF file system for tests; see nsbox.h. */
 #include "nsbox.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -81,6 +82,13 @@ void nsbox_run(const char *fmt, ...)
 		fprintf(stderr, "nsbox: failed (%d): %s\n", status, fmt);
 		exit(1);
 	}
+}
+
+bool nsbox_has_tcx(void)
+{
+	uint32_t count = 0;
+
+	return bpf_prog_query(1 /* lo */, 46 /* tcx ingress */, 0, NULL, NULL, &count) == 0;
 }
 
 void nsbox_config(struct gate_config *c, const char *pin)

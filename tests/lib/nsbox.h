@@ -16,6 +16,8 @@ const char *nsbox_bpffs(void);
 void nsbox_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, returns its exit status. */
 int nsbox_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Has this kernel tcx (Linux 6.6)? */
+bool nsbox_has_tcx(void);
 /* A small configuration: port 25, bridge br0, tcx or tc, pin below the BPF file system. */
 void nsbox_config(struct gate_config *c, const char *pin);
 
