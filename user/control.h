@@ -7,6 +7,7 @@
 #ifndef GATE25_CONTROL_H
 #define GATE25_CONTROL_H
 
+#include "candidate.h"
 #include "config.h"
 #include "engine.h"
 #include "events.h"
@@ -28,6 +29,7 @@ struct gate_control_setup {
 	struct gate_engine *engine;
 	const struct gate_maps *maps;
 	struct gate_events *events;
+	struct gate_candidate *candidate;
 	const char *hook; /* what gate_attach_hook() says */
 };
 

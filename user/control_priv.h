@@ -99,6 +99,9 @@ const struct route *gate_control_routes(size_t *n);
 int gate_control_vms(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_policy_set_get(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_policy_set_put(struct request *r, struct gate_buf *out, struct gate_error *err);
+int gate_control_shadow_get(struct request *r, struct gate_buf *out, struct gate_error *err);
+int gate_control_shadow_promote(struct request *r, struct gate_buf *out, struct gate_error *err);
+int gate_control_shadow_drop(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_policies(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_events(struct request *r, struct gate_buf *out, struct gate_error *err);
 

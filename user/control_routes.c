@@ -308,8 +308,11 @@ static const struct route routes[] = {
 	  .handle = get_audit },
 	{ "POST", "/v1/why", GATE_RIGHT_READ, .handle = post_why },
 	{ "GET", "/v1/policy-set", GATE_RIGHT_READ, .handle = gate_control_policy_set_get },
-	{ "PUT", "/v1/policy-set", GATE_RIGHT_WRITE, .stream = true, .query = { "dry_run" },
+	{ "PUT", "/v1/policy-set", GATE_RIGHT_WRITE, .stream = true, .query = { "dry_run", "shadow" },
 	  .handle = gate_control_policy_set_put },
+	{ "GET", "/v1/shadow", GATE_RIGHT_READ, .handle = gate_control_shadow_get },
+	{ "POST", "/v1/shadow", GATE_RIGHT_WRITE, .handle = gate_control_shadow_promote },
+	{ "DELETE", "/v1/shadow", GATE_RIGHT_WRITE, .handle = gate_control_shadow_drop },
 };
 
 const struct route *gate_control_routes(size_t *n)

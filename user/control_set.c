@@ -115,19 +115,37 @@ static void write_change(void *arg, const char *line)
 	gate_json_string(arg, NULL, line);
 }
 
+/* The records become the candidate's. */
+static int put_shadow(struct request *r, struct gate_buf *out, struct gate_error *err)
+{
+	struct set_upload *u = r->upload;
+	int ret = gate_candidate_put(r->ctl->setup.candidate, &r->actor, u->items, u->n, err);
+
+	if (ret)
+		return ret;
+	u->items = NULL;
+	u->n = u->size = 0;
+	gate_candidate_show(r->ctl->setup.candidate, out);
+	return 0;
+}
+
 int gate_control_policy_set_put(struct request *r, struct gate_buf *out, struct gate_error *err)
 {
 	struct set_upload *u = r->upload;
-	uint64_t dry_run = 0;
+	uint64_t dry_run = 0, shadow = 0;
 	int ret;
 
 	ret = gate_control_query_uint(r, "dry_run", 1, &dry_run, err);
+	if (!ret)
+		ret = gate_control_query_uint(r, "shadow", 1, &shadow, err);
 	if (ret)
 		return ret;
 	if (u->err.code == GATE_OK && u->line.len)
 		take_line(u, r->ctl->setup.maps->conf, u->line.data, u->line.len);
 	if (u->err.code != GATE_OK)
 		return gate_error_set(err, u->err.code, "%s", u->err.message);
+	if (shadow)
+		return put_shadow(r, out, err);
 	gate_json_open(out, NULL, '{');
 	gate_json_version(out);
 	gate_json_bool(out, "applied", !dry_run);

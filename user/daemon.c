@@ -88,6 +88,9 @@ static int open_gate(struct gate_daemon *d, struct gate_error *err)
 		r = gate_attach_open(&d->attacher, d->bpf, d->config, err);
 	if (!r)
 		r = gate_ports_open(&d->ports, d->loop, d->attacher, d->engine, d->config, err);
+	if (!r)
+		r = gate_candidate_open(&d->candidate, d->engine, &d->bpf->maps,
+					d->config->store_path, err);
 	return r;
 }
 
@@ -99,6 +102,7 @@ static int open_interfaces(struct gate_daemon *d, struct gate_error *err)
 		.engine = d->engine,
 		.maps = &d->bpf->maps,
 		.events = d->events,
+		.candidate = d->candidate,
 		.hook = gate_attach_hook(d->attacher),
 	};
 	struct gate_metrics_source metrics = {
@@ -113,7 +117,7 @@ static int open_interfaces(struct gate_daemon *d, struct gate_error *err)
 	if (!r)
 		r = gate_exporter_open(&d->exporter, d->loop, &metrics, d->config, err);
 	if (!r)
-		r = gate_tick_open(&d->tick, d->loop, d->engine, err);
+		r = gate_tick_open(&d->tick, d->loop, d->engine, d->candidate, err);
 	if (!r)
 		r = gate_control_open(&d->control, &control, d->config, err);
 	if (!r) {
@@ -132,6 +136,7 @@ static void close_all(struct gate_daemon *d)
 	gate_tick_close(d->tick);
 	gate_exporter_close(d->exporter);
 	gate_notify_close(d->notify);
+	gate_candidate_close(d->candidate);
 	if (d->ports)
 		gate_ports_close(d->ports);
 	if (d->attacher)

@@ -94,6 +94,17 @@ int gate_engine_apply_set(struct gate_engine *e, const struct gate_actor *who,
 /* Frees what an item owns. */
 void gate_set_item_clear(struct gate_set_item *it);
 
+/* ---- a candidate policy in the packet path (candidate.c keeps it) ---- */
+
+struct gate_shadow_result {
+	size_t subjects; /* whose policy is judged */
+	size_t unknown;	 /* records of subjects that the gate does not know (yet) */
+};
+/* The candidate is exactly this. begin: counts are set to zero. */
+int gate_engine_shadow_set(struct gate_engine *e, const struct gate_set_item *items, size_t n,
+			   bool begin, struct gate_shadow_result *out, struct gate_error *err);
+void gate_engine_shadow_end(struct gate_engine *e);
+
 /* ---- ports, called by the port manager ---- */
 
 /* A VM port is there: gives it its slot and writes `ports`. Returns the slot or -errno

@@ -15,6 +15,7 @@ struct gate_daemon {
 	struct gate_config *config, *first_config;
 	struct gate_bpf *bpf;
 	struct gate_engine *engine;
+	struct gate_candidate *candidate;
 	struct gate_attacher *attacher;
 	struct gate_ports *ports;
 	struct gate_events *events;

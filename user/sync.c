@@ -43,6 +43,7 @@ int gate_sync_open(struct gate_sync **out, struct gate_maps *m, const struct gat
 	s->m = m;
 	s->c = c;
 	gate_sync_clock(s);
+	gate_sync_shadow_forget(m);
 	gate_pool_init(&s->nodes, 1, m->nnodes, REST_NS);
 	gate_pool_init(&s->budgets, 1, m->nbudgets, REST_NS);
 	for (uint32_t i = 0; i < m->nheads; i++)

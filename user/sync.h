@@ -63,6 +63,17 @@ uint32_t gate_sync_budgets_left(const struct gate_sync *s);
 void gate_sync_budget_forget(struct gate_sync *s);
 void gate_sync_budget_give(struct gate_sync *s, uint32_t budget);
 
+/* ---- the candidate policy (sync_shadow.c) ---- */
+
+/** gate_sync_shadow_put() - a subject's policy of the candidate; base 0: what the
+ * configuration says. -ENOSPC: too few nodes are left */
+int gate_sync_shadow_put(struct gate_sync *s, uint32_t base, const struct gate_own *own);
+void gate_sync_shadow_drop(struct gate_sync *s, uint32_t base);
+/** gate_sync_shadow_on() - begins it with counts at zero, or ends it */
+void gate_sync_shadow_on(struct gate_sync *s, bool on);
+/** gate_sync_shadow_forget() - adoption: an earlier daemon's is set anew from its text */
+void gate_sync_shadow_forget(struct gate_maps *m);
+
 /* ---- tables (sync_tables.c) ---- */
 
 #define GATE_NO_SLOT UINT32_MAX

@@ -16,6 +16,7 @@
 
 struct gate_tick {
 	struct gate_engine *engine;
+	struct gate_candidate *candidate;
 	sd_event_source *second, *clock;
 	int fd;
 };
@@ -25,6 +26,7 @@ static int on_second(sd_event_source *s, uint64_t usec, void *arg)
 	struct gate_tick *t = arg;
 
 	gate_engine_tick(t->engine, time(NULL));
+	gate_candidate_tick(t->candidate);
 	sd_event_source_set_time_relative(s, TICK_US);
 	sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 	return 0;
@@ -54,7 +56,7 @@ static int on_clock(sd_event_source *s, int fd, uint32_t revents, void *arg)
 }
 
 int gate_tick_open(struct gate_tick **out, sd_event *ev, struct gate_engine *e,
-		   struct gate_error *err)
+		   struct gate_candidate *c, struct gate_error *err)
 {
 	struct gate_tick *t = calloc(1, sizeof(*t));
 	int r;
@@ -62,6 +64,7 @@ int gate_tick_open(struct gate_tick **out, sd_event *ev, struct gate_engine *e,
 	if (!t)
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	t->engine = e;
+	t->candidate = c;
 	t->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	r = t->fd < 0 ? -errno : arm(t);
 	if (r >= 0)

@@ -3,14 +3,14 @@
 #ifndef GATE25_TICK_H
 #define GATE25_TICK_H
 
-#include "engine.h"
+#include "candidate.h"
 
 #include <systemd/sd-event.h>
 
 struct gate_tick;
 
 int gate_tick_open(struct gate_tick **out, sd_event *ev, struct gate_engine *e,
-		   struct gate_error *err);
+		   struct gate_candidate *c, struct gate_error *err);
 void gate_tick_close(struct gate_tick *t);
 
 #endif

@@ -91,9 +91,13 @@ const struct cli_option cli_options[OPT_MAX] = {
 			 .arg = "FILE",
 			 .help = "configuration of the daemon (/etc/gate25/gate25.conf)",
 			 .words = WORDS_FILE },
+	[OPT_SHADOW] = { .name = "shadow",
+			 .help = "judge it beside the live policy; it decides nothing" },
+	[OPT_PROMOTE] = { .name = "promote", .help = "make the shadow policy the live one" },
+	[OPT_DROP] = { .name = "drop", .help = "end the shadow policy" },
 };
 
-static const uint32_t options_of_all = O(SOCKET) | O(JSON) | O(HELP) | O(VERSION);
+static const uint64_t options_of_all = O(SOCKET) | O(JSON) | O(HELP) | O(VERSION);
 
 int cli_values_add(struct cli_values *l, const char *v)
 {
@@ -153,7 +157,7 @@ const struct cli_command *cli_find_command(int argc, char *const *argv, int *use
 /* ---- options ---- */
 
 /* "--name", "--name=value" or "-f" in `arg`; OPT_MAX = none. */
-static enum cli_opt find_option(const char *arg, uint32_t allowed)
+static enum cli_opt find_option(const char *arg, uint64_t allowed)
 {
 	const char *name = arg + 2;
 	size_t len = arg[1] == '-' ? strcspn(name, "=") : 0;
@@ -161,7 +165,7 @@ static enum cli_opt find_option(const char *arg, uint32_t allowed)
 	for (int i = 0; i < OPT_MAX; i++) {
 		const struct cli_option *o = &cli_options[i];
 
-		if (!(allowed & (1U << i)))
+		if (!(allowed & (1ULL << i)))
 			continue;
 		if (len ? strlen(o->name) == len && memcmp(o->name, name, len) == 0
 			: arg[1] != '-' && o->letter == arg[1] && !arg[2])
@@ -170,7 +174,7 @@ static enum cli_opt find_option(const char *arg, uint32_t allowed)
 	return OPT_MAX;
 }
 
-static int take_option(struct cli *c, int argc, char **argv, int *i, uint32_t allowed)
+static int take_option(struct cli *c, int argc, char **argv, int *i, uint64_t allowed)
 {
 	const char *arg = argv[*i], *value = "";
 	enum cli_opt which = find_option(arg, allowed);
@@ -202,7 +206,7 @@ static void look_for_json(struct cli *c, int argc, char **argv)
 	}
 }
 
-static int take_words(struct cli *c, int argc, char **argv, int i, bool options, uint32_t allowed)
+static int take_words(struct cli *c, int argc, char **argv, int i, bool options, uint64_t allowed)
 {
 	int ret;
 

@@ -53,10 +53,13 @@ enum cli_opt {
 	OPT_YES,
 	OPT_PURGE,
 	OPT_CONFIG,
+	OPT_SHADOW,
+	OPT_PROMOTE,
+	OPT_DROP,
 	OPT_MAX
 };
 
-#define O(name) (1U << OPT_##name)
+#define O(name) (1ULL << OPT_##name)
 
 /* What may stand in a place, for completion. */
 enum cli_words {
@@ -89,7 +92,7 @@ struct cli_command {
 	const char *name; /* "show", "vm add" */
 	const char *args; /* synopsis of what follows, NULL = nothing */
 	const char *summary;
-	uint32_t options;	     /* O(...) | ... */
+	uint64_t options;	     /* O(...) | ... */
 	unsigned min_args, max_args; /* max 0 with min > 0: any number */
 	enum cli_words words[2];     /* of the first argument, of the others */
 	int (*run)(struct cli *c);
@@ -274,6 +277,11 @@ int cmd_events(struct cli *c);
 int cmd_history(struct cli *c);
 int cmd_export(struct cli *c);
 int cmd_apply(struct cli *c);
+int cmd_shadow(struct cli *c);
+/* The differences that apply and promote answer with, as text. */
+void cli_print_changes(struct cli *c, const json_t *answer);
+/* The answer of GET /v1/shadow, as text. */
+void cli_print_shadow(struct cli *c, const json_t *shadow);
 int cmd_doctor(struct cli *c);
 int cmd_detach(struct cli *c);
 int cmd_version(struct cli *c);

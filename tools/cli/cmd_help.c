@@ -18,13 +18,13 @@ int cmd_version(struct cli *c)
 
 /* ---- help ---- */
 
-static void print_options(uint32_t mask)
+static void print_options(uint64_t mask)
 {
 	for (int i = 0; i < OPT_MAX; i++) {
 		const struct cli_option *o = &cli_options[i];
 		char form[64], letter[8] = "";
 
-		if (!(mask & (1U << i)))
+		if (!(mask & (1ULL << i)))
 			continue;
 		if (o->letter)
 			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
@@ -242,13 +242,13 @@ static enum cli_opt option_named(const char *word)
 	return OPT_MAX;
 }
 
-static void offer_options(uint32_t mask, const char *start)
+static void offer_options(uint64_t mask, const char *start)
 {
 	for (int i = 0; i < OPT_MAX; i++) {
 		char form[40];
 
 		snprintf(form, sizeof(form), "--%s", cli_options[i].name);
-		if (mask & (1U << i))
+		if (mask & (1ULL << i))
 			offer(form, start);
 	}
 }

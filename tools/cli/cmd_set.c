@@ -44,7 +44,7 @@ static int keep(void *arg, const char *data, size_t len)
 	return 0;
 }
 
-static void print_changes(struct cli *c, const json_t *answer)
+void cli_print_changes(struct cli *c, const json_t *answer)
 {
 	const json_t *changes = json_object_get(answer, "changes"), *line;
 	bool applied = cli_bool(answer, "applied");
@@ -87,14 +87,24 @@ static int open_set(struct cli *c, const char *file)
 	return fd;
 }
 
+static const char *set_path(const struct cli *c)
+{
+	if (cli_has(c, OPT_SHADOW))
+		return "/v1/policy-set?shadow=1";
+	return cli_has(c, OPT_DRY_RUN) ? "/v1/policy-set?dry_run=1" : "/v1/policy-set";
+}
+
 int cmd_apply(struct cli *c)
 {
-	const char *path = cli_has(c, OPT_DRY_RUN) ? "/v1/policy-set?dry_run=1" : "/v1/policy-set";
+	const char *path = set_path(c);
 	struct answer a = { 0 };
 	struct gate_error err;
 	json_t *answer = NULL;
-	int fd = open_set(c, c->args.v[0]), ret;
+	int fd, ret;
 
+	if (cli_has(c, OPT_SHADOW) && cli_has(c, OPT_DRY_RUN))
+		return cli_usage(c, "--shadow and --dry-run exclude each other");
+	fd = open_set(c, c->args.v[0]);
 	if (fd < 0)
 		return GATE_ERR_FAILED;
 	ret = cli_stream(c, "PUT", path, fd, SET_TIMEOUT_S, keep, &a, &err);
@@ -108,8 +118,10 @@ int cmd_apply(struct cli *c)
 		ret = cli_fail(c, &err);
 	else if (c->json)
 		cli_print_json(answer);
+	else if (cli_has(c, OPT_SHADOW))
+		cli_print_shadow(c, answer);
 	else
-		print_changes(c, answer);
+		cli_print_changes(c, answer);
 	json_decref(answer);
 	free(a.data);
 	if (fd != STDIN_FILENO)

@@ -188,12 +188,20 @@ const struct cli_command cli_commands[] = {
 		.name = "apply",
 		.args = "FILE|-",
 		.summary = "put a whole policy in force, all or nothing",
-		.options = O(DRY_RUN),
+		.options = O(DRY_RUN) | O(SHADOW),
 		.min_args = 1,
 		.max_args = 1,
 		.words = { WORDS_FILE },
 		.run = cmd_apply,
-		.more = "Prints the differences: + added, - removed, ~ changed.",
+		.more = "Prints the differences: + added, - removed, ~ changed. With --shadow the "
+			"file is judged beside the live policy; see shadow.",
+	},
+	{
+		.name = "shadow",
+		.summary = "what the policy of apply --shadow would have refused",
+		.options = O(PROMOTE) | O(DROP),
+		.run = cmd_shadow,
+		.more = "One line for each VM that opened flows since the shadow policy began.",
 	},
 	{
 		.name = "doctor",
