@@ -58,7 +58,12 @@ static int guard(struct gate_control *ctl, const struct gate_config *c, struct g
 	struct gate_peer_policy policy = { GATE_NO_GROUP, GATE_NO_GROUP };
 
 	if (gate_peer_group(c->group, &policy.group))
-		log_warning("there is no group %s: only root may change policy", c->group);
+		gate_engine_problem_set(ctl->setup.engine, "control_group", "group",
+					"there is no group %s: only root may change policy; make "
+					"it, then reload gate25d",
+					c->group);
+	else
+		gate_engine_problem_clear(ctl->setup.engine, "control_group", "group");
 	if (gate_peer_group(c->readers, &policy.readers))
 		log_warning("there is no group %s: it is ignored as [control] readers", c->readers);
 	if (policy.group != GATE_NO_GROUP && chown(ctl->path, (uid_t)-1, policy.group) < 0)

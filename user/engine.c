@@ -91,6 +91,7 @@ int gate_engine_reconfigure(struct gate_engine *e, const struct gate_config *c,
 			return r;
 	}
 	e->c = c;
+	gate_engine_store_acknowledge(e);
 	gate_sync_configure(e->sync, c);
 	renew_records(e);
 	each_vm(e, gate_engine_vm_identity);
@@ -99,6 +100,7 @@ int gate_engine_reconfigure(struct gate_engine *e, const struct gate_config *c,
 		/* What is in force is written to the new place. */
 		gate_store_close(e->store);
 		e->store = NULL;
+		e->had_store = false;
 		e->unsaved = true;
 		e->healed_s = 0;
 		gate_engine_store_tick(e, engine_now_s());

@@ -309,6 +309,7 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 	struct gate_subject subject;
 	const struct rec *rec;
 	struct gate_own own;
+	struct vm *vm;
 	struct request q = {
 		.e = e, .who = who, .c = c, .own = &own, .now = engine_now_s(), .err = err
 	};
@@ -316,6 +317,10 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 
 	if (r)
 		return r;
+	/* A remark about its registration belongs to that change alone. */
+	vm = gate_engine_vm_find(e, &subject);
+	if (vm)
+		vm->moved_from[0] = '\0';
 	rec = gate_engine_rec(e, &subject);
 	if (rec)
 		gate_own_copy(&own, &rec->own);

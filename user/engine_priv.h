@@ -46,8 +46,8 @@ struct vm {
 	uint64_t saved;	    /* sum of the counters when last saved */
 	uint64_t idle_at;   /* last_seen when its flow table was last found empty */
 	bool swept_empty;
-	bool returned; /* unregistered: its port was made anew, another guest may be behind it */
-	uint64_t visit;			/* mark of the last walk that met it */
+	bool returned;	/* unregistered: its port was made anew, another guest may be behind it */
+	uint64_t visit; /* mark of the last walk that met it */
 	char moved_from[GATE_NAME_LEN]; /* port whose policy it took over, for the notes */
 };
 
@@ -80,6 +80,7 @@ struct gate_engine {
 	struct gate_store *store; /* NULL: not usable now */
 	bool authoritative;	  /* the model is whole; else a store is yet to be read */
 	bool unsaved;		  /* the store lacks changes that are in force */
+	bool had_store;		  /* this daemon has had it open */
 	struct gate_audit_row *unsaved_audit;
 	unsigned nunsaved_audit;
 
@@ -274,6 +275,8 @@ void gate_engine_save_gone(struct gate_engine *e);
 void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row);
 void gate_engine_store_open(struct gate_engine *e);
 void gate_engine_store_tick(struct gate_engine *e, int64_t now);
+/* Staff have read that the store was lost. */
+void gate_engine_store_acknowledge(struct gate_engine *e);
 void gate_engine_store_close(struct gate_engine *e);
 
 /* ---- what VMs tried (engine_report.c) ---- */

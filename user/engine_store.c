@@ -291,18 +291,40 @@ static int load_late(struct gate_engine *e, struct gate_error *err)
 	return r;
 }
 
+/*
+ * What only the file knew is lost. It is said until staff have seen to it: until a
+ * reload or the next start.
+ */
+static void tell_rebuilt(struct gate_engine *e, bool from_kernel)
+{
+	gate_engine_problem_set(
+		e, "store_rebuilt", "", "store %.60s was gone and is made anew: %s",
+		e->c->store_path,
+		from_kernel ? "audit trail, reports, reasons and names of tenants (tenant-NUMBER "
+			      "now) are lost; `gate25 apply` your last export, then reload gate25d"
+			    : "audit trail and reports before now are lost, policy is not; reload "
+			      "gate25d when you have read this");
+}
+
+void gate_engine_store_acknowledge(struct gate_engine *e)
+{
+	gate_engine_problem_clear(e, "store_rebuilt", "");
+}
+
 static void heal(struct gate_engine *e)
 {
 	struct gate_error err;
-	bool was_open = e->store;
+	bool was_open = e->store, lost = false;
 	int r = 0;
 
 	if (!e->store)
 		r = gate_store_open(&e->store, e->c->store_path, &err);
 	if (!r && !e->authoritative && !gate_store_fresh(e->store))
 		r = load_late(e, &err);
-	else if (!r && !was_open && gate_store_fresh(e->store))
+	else if (!r && !was_open && gate_store_fresh(e->store)) {
+		lost = e->had_store;
 		e->unsaved = true;
+	}
 	if (!r)
 		r = gate_store_begin(e->store, &err);
 	if (!r) {
@@ -320,7 +342,11 @@ static void heal(struct gate_engine *e)
 	}
 	forget_unsaved(e);
 	gate_engine_problem_clear(e, "store", "");
-	log_info("store %s is usable again", e->c->store_path);
+	if (!was_open)
+		log_info("store %s is usable again", e->c->store_path);
+	e->had_store = true;
+	if (lost)
+		tell_rebuilt(e, false);
 }
 
 void gate_engine_store_tick(struct gate_engine *e, int64_t now)
@@ -341,13 +367,16 @@ void gate_engine_store_open(struct gate_engine *e)
 {
 	struct gate_error err;
 	int r = gate_store_open(&e->store, e->c->store_path, &err);
+	bool fresh = !r && gate_store_fresh(e->store);
 
-	e->healed_s = engine_now_s();
-	if (!r && gate_store_fresh(e->store) && e->m->conf->revision) {
+	e->healed_s = fresh ? 0 : engine_now_s();
+	e->had_store = !r;
+	e->unsaved = fresh; /* from its first second on it is no new one any more */
+	if (fresh && e->m->conf->revision) {
 		/* The file was lost, the kernel remembers. */
 		gate_engine_recover(e);
-		e->authoritative = e->unsaved = true;
-		e->healed_s = 0;
+		tell_rebuilt(e, true);
+		e->authoritative = true;
 		return;
 	}
 	if (!r)
@@ -356,6 +385,7 @@ void gate_engine_store_open(struct gate_engine *e)
 		e->authoritative = true;
 		return;
 	}
+	e->unsaved = false;
 	broken(e, &err);
 	gate_engine_model_clear(e);
 	gate_engine_recover(e);

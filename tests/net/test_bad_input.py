@@ -246,6 +246,7 @@ def test_an_unusable_socket_path_is_named(lab):
 @setup(guests=1, config={"control": {"group": "no-such-group", "readers": None}})
 def test_a_group_that_does_not_exist_opens_nothing(lab):
     assert "no-such-group" in lab.log()
+    assert [p["code"] for p in lab.status()["problems"]] == ["control_group"]
     lab.cli("block", PORT)
     assert lab.run_cli("allow", PORT, uid=65534, groups=["games"])[0] == 6
     assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"

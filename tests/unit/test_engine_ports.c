@@ -301,6 +301,10 @@ static void test_identity_1_registering_moves_policy_and_counters(void **state)
 	assert_int_equal(box.g.m.counters[slot].flows_admitted, 7);
 	assert_non_null(strstr(box_notes(&box, "vm:web1"), "what port:tap5 had of its own"));
 	assert_non_null(strstr(box_notice(&box, GATE_N_IDENTITY)->text, "port:tap5"));
+	/* It is a remark on the registration, not on what comes after. */
+	change("vm:web1", "limit 5/s");
+	assert_null(strstr(box_notes(&box, "vm:web1"), "what port:"));
+	change("vm:web1", "block reason=spam");
 	box_restart(&box, true);
 	assert_string_equal(box_effective(&box, "vm:web1", 0), "block vm:web1");
 	/* A second port is added to the slot that is there. */
