@@ -100,7 +100,7 @@ class Namespace:
             done = subprocess.run(["ip", "-batch", "-"], input=text, text=True,
                                   capture_output=True)
         if done.returncode:
-            raise RuntimeError(f"{self.name}: ip: {done.stderr.strip()} in:\n{text}")
+            raise RuntimeError(f"{self.name}: ip: {done.stderr.strip()[:500]} in:\n{text[:1000]}")
         return done.stdout
 
     def sysctl(self, key, value):
