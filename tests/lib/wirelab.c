@@ -115,6 +115,8 @@ static void put_tag_back(struct msghdr *m, struct wire_got *got)
 		memmove(got->bytes + TAG_AT + 4, got->bytes + TAG_AT, got->len - TAG_AT);
 		memcpy(got->bytes + TAG_AT, tag, 4);
 		got->len += 4;
+		if (got->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+			got->vnet.csum_start += 4;
 	}
 }
 
@@ -168,6 +170,9 @@ void wire_open(struct wire *w, struct testgate *gate, enum wire_device device, e
 {
 	const char *word = offload ? "on" : "off";
 
+	if (w->open)
+		wire_close(w);
+	w->open = true;
 	w->gate = gate;
 	w->device = device;
 	w->hook = hook;
@@ -196,6 +201,7 @@ void wire_open(struct wire *w, struct testgate *gate, enum wire_device device, e
 
 void wire_close(struct wire *w)
 {
+	w->open = false;
 	for (int i = 0; i < 3; i++)
 		if (w->links[i] >= 0)
 			close(w->links[i]);

@@ -54,6 +54,7 @@ struct wire {
 	int guest;	       /* the guest's end: packet socket or tap */
 	int far;	       /* a packet socket on far0 */
 	int links[3];
+	bool open;
 	uint32_t marks; /* markers sent so far */
 	int nfar, nback;
 	struct wire_got at_far[WIRE_KEPT]; /* what came out at the far side */
@@ -66,7 +67,10 @@ struct wire {
  */
 void wirelab_enter(void);
 
-/* Makes bridge, uplink, port and attaches; `offload`: the guest takes checksums undone. */
+/*
+ * Makes bridge, uplink, port and attaches; `offload`: the guest takes checksums
+ * undone. What a test that failed left open is closed first.
+ */
 void wire_open(struct wire *w, struct testgate *gate, enum wire_device device, enum wire_hook hook,
 	       bool offload);
 void wire_close(struct wire *w);
