@@ -24,6 +24,7 @@ SHOWN = {"text", "json", "yaml", "promql", "c", ""}
 VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?( UTC|Z)?"), "DATE"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|milliseconds)\b"), "N ms"),
+    (re.compile(r"\b(\d+h )?\d+m \d+s\b"), "TIME"),
     (re.compile(r"\b\d+\.\d+\b(?!\.)"), "N"),
     (re.compile(r"[ \t]+"), " "),
 )
