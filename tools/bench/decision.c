@@ -46,7 +46,7 @@ static void run_case(struct plan *p, const struct decision_case *c)
 
 	bench_gate_policy(&p->gate, c->policy);
 	len = bench_frame(BENCH_SYN, 0, frame);
-	bench_gen_set(&p->ref, p->vms, c->flows, frame);
+	bench_gen_set(&p->ref, BENCH_ALL_CPUS, 0, p->vms, c->flows, frame);
 	bench_progs_jump(&p->ref, p->gate.bpf->from_vm);
 	bench_run(p->ref.gen_tc, frame, len, IFINDEX, p->vms, NULL); /* opens the known flows */
 	len = bench_frame(shape, 0, frame);

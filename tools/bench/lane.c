@@ -118,7 +118,7 @@ static void set_frames(struct lane *l, const char *shape_name, long vms, bool fl
 	l->len = bench_frame(shape, 0, l->frame);
 	l->generator =
 		shape == BENCH_OTHER6 || shape == BENCH_TAGGED ? l->ref.same_xdp : l->ref.gen_xdp;
-	bench_gen_set(&l->ref, vms, flows, l->frame);
+	bench_gen_set(&l->ref, BENCH_ALL_CPUS, 0, vms, flows, l->frame);
 }
 
 /* Live frames cost some CPU to make; that is the same for all lanes. */

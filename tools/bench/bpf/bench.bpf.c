@@ -39,7 +39,7 @@ static __always_inline __u16 fold(__u32 sum)
 /* Ethernet, IPv4 without options, TCP: at least BENCH_FRAME bytes at p. */
 static __always_inline void next_frame(struct bench_gen *g, __u8 *p)
 {
-	__u32 vm = g->vm, n = g->seq++;
+	__u32 vm = g->first + g->vm, n = g->seq++;
 	__u32 src = bpf_htonl(0x0a000000 + vm), dst;
 	__u32 sum = g->sum;
 
@@ -109,7 +109,8 @@ int drop_all(struct __sk_buff *skb)
 	return ACT_DROP;
 }
 
-/* ---- one bucket for two cores ---- */
+/* ---- one bucket for two cores: so many tokens a run that the run itself is small beside them ----
+ */
 
 struct locked_bucket {
 	struct bpf_spin_lock lock;
@@ -142,12 +143,14 @@ int bucket_locked(struct __sk_buff *skb)
 
 	if (!b)
 		return ACT_DROP;
-	bpf_spin_lock(&b->lock);
-	if (limit_conforms(b->tat, &bucket_rate, now)) {
-		b->tat = (b->tat > now ? b->tat : now) + bucket_rate.interval_ns;
-		action = ACT_PASS;
+	for (int i = 0; i < BENCH_TAKES; i++) {
+		bpf_spin_lock(&b->lock);
+		if (limit_conforms(b->tat, &bucket_rate, now)) {
+			b->tat = (b->tat > now ? b->tat : now) + bucket_rate.interval_ns;
+			action = ACT_PASS;
+		}
+		bpf_spin_unlock(&b->lock);
 	}
-	bpf_spin_unlock(&b->lock);
 	return action;
 }
 
@@ -156,9 +159,15 @@ int bucket_word(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	__u64 *tat = bpf_map_lookup_elem(&word, &zero);
+	__u64 now = bpf_ktime_get_coarse_ns();
+	int action = ACT_DROP;
 
-	return tat && limit_take(tat, &bucket_rate, bpf_ktime_get_coarse_ns()) ? ACT_PASS
-									       : ACT_DROP;
+	if (!tat)
+		return ACT_DROP;
+	for (int i = 0; i < BENCH_TAKES; i++)
+		if (limit_take(tat, &bucket_rate, now))
+			action = ACT_PASS;
+	return action;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -62,8 +62,13 @@ struct bench_progs {
 void bench_progs_open(struct bench_progs *p);
 /* What gen_tc hands on to. */
 void bench_progs_jump(struct bench_progs *p, int prog);
-/* Generators of all CPUs begin anew: `vms` sources, every frame a flow of its own or not. */
-void bench_gen_set(struct bench_progs *p, uint32_t vms, bool flows, const uint8_t *frame);
+/*
+ * Generators begin anew: `vms` sources from number `first` on, every frame a flow of
+ * its own or not. Of one CPU, or of all of them.
+ */
+#define BENCH_ALL_CPUS (~0U)
+void bench_gen_set(struct bench_progs *p, unsigned cpu, uint32_t first, uint32_t vms, bool flows,
+		   const uint8_t *frame);
 
 /* Runs a TC program on a frame; ns for each run. *retval: of the last run, may be NULL. */
 double bench_run(int prog, const void *frame, int len, unsigned ifindex, unsigned repeat,

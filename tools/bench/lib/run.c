@@ -41,20 +41,25 @@ static uint32_t gcd(uint32_t a, uint32_t b)
 	return b ? gcd(b, a % b) : a;
 }
 
-void bench_gen_set(struct bench_progs *p, uint32_t vms, bool flows, const uint8_t *frame)
+void bench_gen_set(struct bench_progs *p, unsigned cpu, uint32_t first, uint32_t vms, bool flows,
+		   const uint8_t *frame)
 {
 	uint32_t stride = STRIDE % vms;
 
 	while (gcd(stride, vms) != 1)
 		stride++;
-	for (int i = 0; i < BENCH_GENS; i++)
+	for (unsigned i = 0; i < BENCH_GENS; i++) {
+		if (cpu != BENCH_ALL_CPUS && i != cpu % BENCH_GENS)
+			continue;
 		p->gen[i] = (struct bench_gen){
+			.first = first,
 			.vms = vms,
 			.stride = vms > 1 ? stride : 0,
-			.seq = (uint32_t)i << 28, /* no two CPUs make the same flow */
+			.seq = i << 26, /* no two CPUs make the same flow */
 			.flows = flows,
 			.sum = bench_frame_sum(frame),
 		};
+	}
 }
 
 double bench_run(int prog, const void *frame, int len, unsigned ifindex, unsigned repeat,
