@@ -40,6 +40,8 @@ void gate_engine_close(struct gate_engine *e)
 		return;
 	if (e->store)
 		gate_engine_save_counters(e);
+	e->learned_s = 0;
+	gate_engine_learned_tick(e, engine_now_s());
 	gate_engine_store_close(e);
 	gate_engine_model_clear(e);
 	gate_pool_clear(&e->slots);
@@ -163,6 +165,7 @@ void gate_engine_tick(struct gate_engine *e, int64_t now)
 	gate_engine_slots_reap(e);
 	sweep(e);
 	gate_engine_store_tick(e, now);
+	gate_engine_learned_tick(e, now);
 	if (now - e->saved_s >= SAVE_S || now < e->saved_s || gate_engine_reports_due(e, now)) {
 		e->saved_s = now;
 		retry_full(e);

@@ -181,6 +181,16 @@ bool gate_engine_exempt(struct gate_engine *e, uint32_t slot, const struct gate_
 /* The most specific prefix around an address that has a budget. */
 bool gate_engine_prefix_budget(struct gate_engine *e, const struct gate_prefix *addr,
 			       struct gate_subject *out);
+/* What a VM was seen to use though nobody registered it (binding `learn`): the first few. */
+#define GATE_LEARNED_MACS 4
+#define GATE_LEARNED_IPS  8
+struct gate_learned {
+	uint8_t macs[GATE_LEARNED_MACS][6];
+	struct gate_prefix ips[GATE_LEARNED_IPS];
+	unsigned nmacs, nips;
+};
+/* false: nothing; out is empty then */
+bool gate_engine_learned(struct gate_engine *e, uint32_t slot, struct gate_learned *out);
 /* Addresses that the VM used when it was last heard of, since the daemon's start. */
 struct gate_engine_seen {
 	bool any, has4, has6;

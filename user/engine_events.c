@@ -151,8 +151,7 @@ static void describe_flow(const struct gate_event *ev, char *buf, size_t size)
 	char src[64], dst[64];
 
 	if (ev->family != 4 && ev->family != 6)
-		snprintf(buf, size, "a frame from %s",
-			 gate_format_mac(ev->mac, src, sizeof(src)));
+		snprintf(buf, size, "a frame from %s", gate_format_mac(ev->mac, src, sizeof(src)));
 	else if (!ev->sport && !ev->dport)
 		snprintf(buf, size, "a packet from %s to %s", address(ev->src, src, sizeof(src)),
 			 address(ev->dst, dst, sizeof(dst)));
@@ -236,6 +235,7 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
 		}
 		gate_own_clear(&own);
 	}
+	gate_engine_learned_forget(e, vm);
 	__atomic_store_n(&e->m->vms[vm->slot].first_mac, 0, __ATOMIC_RELEASE);
 	gate_engine_tell(e, GATE_N_IDENTITY, s, ev, "another MAC on port %s: %s%s", vm->spec.name,
 			 gate_format_mac(ev->mac, mac, sizeof(mac)),
@@ -259,7 +259,6 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 {
 	struct vm *vm = ev->slot < e->m->conf->max_vms ? e->by_slot[ev->slot] : NULL;
 	struct gate_subject s;
-	char mac[20], src[64];
 	bool first;
 
 	gate_engine_slot_subject(e, vm ? ev->slot : GATE_SLOT_UNKNOWN, &s);
@@ -274,9 +273,8 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 			change_identity(e, vm, &s, ev);
 		break;
 	case GATE_E_NEW_SOURCE:
-		gate_engine_tell(e, GATE_N_IDENTITY, &s, ev, "a source not seen before: %s, %s",
-				 gate_format_mac(ev->mac, mac, sizeof(mac)),
-				 address(ev->src, src, sizeof(src)));
+		if (vm)
+			gate_engine_learn(e, vm, &s, ev);
 		break;
 	default:
 		log_debug("an event of unknown type %u", ev->type);

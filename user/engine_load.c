@@ -235,6 +235,7 @@ int gate_engine_load(struct gate_engine *e, struct gate_error *err)
 		give_slots(&l);
 		base_reports(&l);
 		gate_engine_reports_load(e);
+		gate_engine_learned_load(e);
 		take_totals(&l);
 		release_unused_tenants(e);
 	}
@@ -393,6 +394,7 @@ static void forget_vms(struct gate_engine *e, struct gate_table *vms)
 		if (vm->spec.registered)
 			gate_engine_claims_del(e, vm);
 		gate_vm_spec_clear(&vm->spec);
+		free(vm->learned);
 		free(vm);
 	}
 	gate_table_clear(vms);

@@ -46,6 +46,8 @@ struct vm {
 	uint64_t saved;	    /* sum of the counters when last saved */
 	uint64_t idle_at;   /* last_seen when its flow table was last found empty */
 	bool swept_empty;
+	bool learned_unsaved;
+	struct gate_learned *learned; /* NULL = nothing */
 	bool returned;	/* unregistered: its port was made anew, another guest may be behind it */
 	uint64_t visit; /* mark of the last walk that met it */
 	char moved_from[GATE_NAME_LEN]; /* port whose policy it took over, for the notes */
@@ -109,7 +111,8 @@ struct gate_engine {
 	unsigned nretired;
 	struct gate_counters gone; /* totals of what is gone */
 	uint64_t unknown_saved;	   /* as vm.saved, of slot 0 */
-	int64_t saved_s, healed_s;
+	int64_t saved_s, healed_s, learned_s;
+	bool learned_unsaved;
 	uint32_t sweep_at;
 
 	bool map_full;		    /* entries are missing that had no room */
@@ -302,6 +305,20 @@ int gate_engine_reports_save_slot(struct gate_engine *e, uint32_t slot, const ch
 int gate_engine_reports_save(struct gate_engine *e);
 /* Has an hour ended since its counts were saved? */
 bool gate_engine_reports_due(const struct gate_engine *e, int64_t now);
+
+/* ---- sources under binding `learn` (engine_learned.c) ---- */
+
+/* GATE_E_NEW_SOURCE: records and tells what is neither registered nor recorded. */
+void gate_engine_learn(struct gate_engine *e, struct vm *vm, const struct gate_subject *s,
+		       const struct gate_event *ev);
+/* To be saved, such as under another name. */
+void gate_engine_learned_changed(struct gate_engine *e, struct vm *vm);
+/* Another guest. */
+void gate_engine_learned_forget(struct gate_engine *e, struct vm *vm);
+/* Within a transaction. */
+int gate_engine_learned_save(struct gate_engine *e, bool all);
+void gate_engine_learned_tick(struct gate_engine *e, int64_t now);
+void gate_engine_learned_load(struct gate_engine *e);
 
 /* ---- what is in force (engine_effective.c) ---- */
 

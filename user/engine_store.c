@@ -236,6 +236,8 @@ static int write_all(struct gate_engine *e, struct gate_error *err)
 			e->by_slot[slot]->saved = 0;
 	if (!r)
 		r = save_all_counters(e);
+	if (!r)
+		r = gate_engine_learned_save(e, true);
 	for (unsigned i = 0; i < e->nunsaved_audit && !r; i++)
 		r = gate_store_add_audit(e->store, &e->unsaved_audit[i], err);
 	return r;

@@ -195,6 +195,7 @@ void gate_engine_vm_free(struct gate_engine *e, struct vm *vm)
 	gate_table_del(table_of(e, vm), vm->spec.name, strlen(vm->spec.name));
 	gate_engine_tenant_release(e, leave_tenant(vm));
 	gate_vm_spec_clear(&vm->spec);
+	free(vm->learned);
 	free(vm);
 }
 
@@ -377,6 +378,7 @@ static struct vm *new_vm(struct gate_engine *e, const struct gate_vm_spec *spec)
 		vm->spec = bare;
 		vm->gone_ns = 0;
 		gate_table_put(&e->vms, vm->spec.name, strlen(vm->spec.name), vm);
+		gate_engine_learned_changed(e, vm);
 		return vm;
 	}
 	slot = gate_engine_slot_take(e);

@@ -215,6 +215,25 @@ static void write_buckets(const struct gate_show *s, struct gate_buf *b, uint32_
 	gate_json_close(b, ']');
 }
 
+static void write_learned(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
+{
+	struct gate_learned l;
+	char text[64];
+	unsigned i;
+
+	gate_engine_learned(s->engine, slot, &l);
+	gate_json_open(b, "learned", '{');
+	gate_json_open(b, "macs", '[');
+	for (i = 0; i < l.nmacs; i++)
+		gate_json_string(b, NULL, gate_format_mac(l.macs[i], text, sizeof(text)));
+	gate_json_close(b, ']');
+	gate_json_open(b, "ips", '[');
+	for (i = 0; i < l.nips; i++)
+		gate_json_string(b, NULL, gate_format_prefix(&l.ips[i], text, sizeof(text)));
+	gate_json_close(b, ']');
+	gate_json_close(b, '}');
+}
+
 void gate_show_vm(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
 {
 	const struct gate_vm_spec *vm = gate_engine_vm(s->engine, slot);
@@ -232,6 +251,7 @@ void gate_show_vm(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
 	gate_json_string(b, "tenant", gate_json_or_null(vm->tenant));
 	write_ports(s, b, slot, vm);
 	gate_json_vm(b, vm);
+	write_learned(s, b, slot);
 	if (!read_in_force(s, &who, &f, NULL))
 		write_in_force(s, b, &f);
 	write_own(s, b, &who);

@@ -65,6 +65,16 @@ int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned l
 			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
 			  struct gate_error *err);
 
+/* ---- what VMs were seen to use (store_learned.c) ---- */
+
+/** gate_store_put_learned() - replaces; empty lists delete */
+int gate_store_put_learned(struct gate_store *st, const char *subject, const struct gate_learned *l,
+			   struct gate_error *err);
+int gate_store_del_learned(struct gate_store *st, const char *subject, struct gate_error *err);
+int gate_store_read_learned(struct gate_store *st,
+			    void (*cb)(void *, const char *, const struct gate_learned *),
+			    void *arg, struct gate_error *err);
+
 /* ---- what VMs tried (store_report.c) ---- */
 
 /** gate_store_add_hour() - adds to the subject's row of the hour */

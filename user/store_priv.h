@@ -34,6 +34,8 @@ enum store_statement {
 	ST_DEL_REFUSALS,
 	ST_PRUNE_HOURS,
 	ST_PRUNE_REFUSALS,
+	ST_PUT_LEARNED,
+	ST_DEL_LEARNED,
 	ST_MAX
 };
 

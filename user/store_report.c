@@ -20,7 +20,9 @@ const char gate_store_report_schema[] =
 		   " time INTEGER NOT NULL, enforced INTEGER NOT NULL, reason TEXT NOT NULL,"
 		   " src TEXT, sport INTEGER NOT NULL, dst TEXT, dport INTEGER NOT NULL,"
 		   " mac TEXT NOT NULL, PRIMARY KEY(subject, place)) WITHOUT ROWID;"
-		   "CREATE INDEX IF NOT EXISTS refusals_time ON refusals(time);";
+		   "CREATE INDEX IF NOT EXISTS refusals_time ON refusals(time);"
+		   "CREATE TABLE IF NOT EXISTS learned(subject TEXT PRIMARY KEY,"
+		   " macs TEXT NOT NULL, ips TEXT NOT NULL) WITHOUT ROWID;";
 #undef X
 
 #define NAMES(name) ", " #name
@@ -52,6 +54,10 @@ const char *gate_store_report_sql(enum store_statement which)
 		return "DELETE FROM hours WHERE hour < ?";
 	case ST_PRUNE_REFUSALS:
 		return "DELETE FROM refusals WHERE time < ?";
+	case ST_PUT_LEARNED:
+		return "INSERT OR REPLACE INTO learned VALUES(?, ?, ?)";
+	case ST_DEL_LEARNED:
+		return "DELETE FROM learned WHERE subject = ?";
 	default:
 		return NULL;
 	}

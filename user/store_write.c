@@ -113,7 +113,11 @@ static int run_by_text(struct gate_store *st, enum store_statement which, const 
 
 int gate_store_del_vm(struct gate_store *st, const char *name, struct gate_error *err)
 {
-	return run_by_text(st, ST_DEL_VM, name, err);
+	char subject[GATE_SUBJECT_LEN + 4];
+	int r = run_by_text(st, ST_DEL_VM, name, err);
+
+	snprintf(subject, sizeof(subject), "vm:%s", name);
+	return r ? r : gate_store_del_learned(st, subject, err);
 }
 
 static int put_policy(struct gate_store *st, const char *subject, uint16_t port,

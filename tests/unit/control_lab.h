@@ -91,6 +91,12 @@ void gate_engine_problems(struct gate_engine *e, void (*cb)(void *, const struct
 {
 }
 
+bool gate_engine_learned(struct gate_engine *e, uint32_t slot, struct gate_learned *out)
+{
+	*out = (struct gate_learned){ 0 };
+	return false;
+}
+
 void gate_engine_problem_set(struct gate_engine *e, const char *code, const char *key,
 			     const char *fmt, ...)
 {

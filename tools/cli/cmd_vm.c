@@ -170,6 +170,23 @@ char *cli_join(const json_t *array, const char *key)
 	return text ? text : strdup("-");
 }
 
+/* What it uses though nobody registered it. */
+static void print_learned(struct cli *c, const json_t *learned)
+{
+	static const char *const keys[] = { "macs", "ips" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *list = json_object_get(learned, keys[i]);
+		char *text = json_array_size(list) ? cli_join(list, NULL) : NULL;
+
+		if (!text)
+			continue;
+		cli_print(c, STYLE_PLAIN, "  %-9s %s", "learned", text);
+		cli_end_line();
+		free(text);
+	}
+}
+
 void cli_print_identity(struct cli *c, const json_t *vm)
 {
 	static const struct {
@@ -190,6 +207,7 @@ void cli_print_identity(struct cli *c, const json_t *vm)
 			  cli_str(pair, "ip"));
 		cli_end_line();
 	}
+	print_learned(c, json_object_get(vm, "learned"));
 }
 
 static void print_registered(struct cli *c, const json_t *vm)
