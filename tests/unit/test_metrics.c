@@ -90,6 +90,19 @@ void gate_engine_problem_clear(struct gate_engine *e, const char *code, const ch
 {
 }
 
+void gate_engine_problems(struct gate_engine *e, void (*cb)(void *, const struct gate_problem *),
+			  void *arg)
+{
+	static const struct gate_problem problems[] = {
+		{ .code = "store", .message = "full" },
+		{ .code = "port_unattached", .message = "vnet4" },
+		{ .code = "port_unattached", .message = "vnet5" },
+	};
+
+	for (unsigned i = 0; i < COUNT(problems); i++)
+		cb(arg, &problems[i]);
+}
+
 /* ---- the lab ---- */
 
 static struct gate_conf conf;
@@ -207,6 +220,8 @@ static void test_text_format(void **state)
 		"gate25_port_attached{port=\"vnet3\",hook=\"tcx\"} 1",
 		"gate25_port_attached{port=\"vnet4\",hook=\"tcx\"} 0",
 		"gate25_port_attached{port=\"eth0\",hook=\"tcx\"} 1",
+		"gate25_problems{code=\"store\"} 1",
+		"gate25_problems{code=\"port_unattached\"} 2",
 		"# TYPE gate25_attach_seconds histogram",
 		"gate25_attach_seconds_bucket{le=\"0.0005\"} 1",
 		"gate25_attach_seconds_bucket{le=\"0.0025\"} 3",
