@@ -132,6 +132,7 @@ BASHCOMP ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMP  ?= $(PREFIX)/share/zsh/vendor-completions
 # systemd looks below /usr/local/lib too
 SYSTEMD  ?= $(PREFIX)/lib
+SHARE    ?= $(PREFIX)/share/gate25
 SYSCONF  := /etc/gate25
 UNITS    := gate25d.service sys-fs-bpf-gate25.mount
 MAN      := $(notdir $(wildcard tools/man/*))
@@ -149,6 +150,9 @@ install: all
 	$(Q)sed -i 's|@SBINDIR@|$(SBINDIR)|' $(DESTDIR)$(SYSTEMD)/systemd/system/gate25d.service
 	$(call put,644,tools/units/gate25.sysusers,$(SYSTEMD)/sysusers.d/gate25.conf)
 	$(call put,644,tools/units/gate25.tmpfiles,$(SYSTEMD)/tmpfiles.d/gate25.conf)
+	$(Q)install -d $(DESTDIR)$(SHARE)/prometheus $(DESTDIR)$(SHARE)/grafana
+	$(Q)install -m 644 $(wildcard tools/prometheus/*.yml) $(DESTDIR)$(SHARE)/prometheus
+	$(Q)install -m 644 $(wildcard tools/grafana/*.json) $(DESTDIR)$(SHARE)/grafana
 	$(Q)install -d $(DESTDIR)$(SYSCONF)/conf.d
 # a configuration that is there is the operator's
 	$(Q)[ -e $(DESTDIR)$(SYSCONF)/gate25.conf ] || \
@@ -167,6 +171,20 @@ uninstall:
 	    $(ZSHCOMP)/_gate25 $(addprefix $(SYSTEMD)/systemd/system/,$(UNITS)) \
 	    $(foreach m,$(MAN),$(call man_path,$(m))) \
 	    $(SYSTEMD)/sysusers.d/gate25.conf $(SYSTEMD)/tmpfiles.d/gate25.conf)
+	$(Q)rm -rf $(DESTDIR)$(SHARE)
+
+# ---- `make deb`: a Debian package in $(B)/deb, from a copy of the tree
+DEB_TREE := $(B)/deb/gate25-$(VERSION)
+.PHONY: deb
+deb:
+	@scripts/deps.sh build package
+	$(call say,DEB,$(B)/deb)
+	$(Q)rm -rf $(B)/deb && mkdir -p $(DEB_TREE)
+	$(Q)cp -a bpf user include tools docs Makefile README.md LICENSE CHANGELOG.md $(DEB_TREE)
+	$(Q)cp -a tools/debian $(DEB_TREE)/debian
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u B DEB_BUILD_OPTIONS="parallel=2 $(DEB_BUILD_OPTIONS)" \
+	    dpkg-buildpackage -b -us -uc >../build.log 2>&1 || { tail -n 30 ../build.log; exit 1; }
+	@ls $(B)/deb/*.deb
 
 # ---- form
 C_FILES = $(shell find bpf user include tools tests -name '*.[ch]')

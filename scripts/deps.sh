@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-# deps.sh build|demo|test…: installs the Debian packages that are missing for it, nothing
+# deps.sh build|demo|package|test…: installs the Debian packages that are missing for it, nothing
 # else, and never at the cost of one that is there (a mail server, say).
 set -eu
 
@@ -8,7 +8,8 @@ BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
        libnl-3-dev libnl-route-3-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev
        libsystemd-dev libinih-dev libseccomp-dev libcap-dev libncurses-dev"
 DEMO="python3 iproute2 ethtool curl postfix swaks"
-TEST="$DEMO util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
+PACKAGE="debhelper dpkg-dev fakeroot"
+TEST="$DEMO $PACKAGE lintian jq python3-yaml python3-jsonschema util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
       pyflakes3 libclang-rt-14-dev qemu-system-x86 busybox-static binutils"
 
 wanted=
@@ -16,9 +17,10 @@ for set in "${@:-build}"; do
     case $set in
     build) wanted="$wanted $BUILD" ;;
     demo) wanted="$wanted $DEMO" ;;
+    package) wanted="$wanted $PACKAGE" ;;
     test) wanted="$wanted $TEST" ;;
     *)
-        echo "deps.sh: not a set of packages: $set (build, demo, test)" >&2
+        echo "deps.sh: not a set of packages: $set (build, demo, package, test)" >&2
         exit 2
         ;;
     esac
