@@ -69,16 +69,14 @@ static void renew_records(struct gate_engine *e)
 	const struct rec *bottom = gate_engine_rec(e, &none.subject);
 	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
+	struct gate_own own = none;
 
-	gate_sync_own(e->sync, gate_base_default(), bottom ? &bottom->own : NULL);
-	gate_engine_sync_exempt(e, bottom ? &bottom->own : &none);
-	while ((at = gate_table_next(&e->recs, &it))) {
-		const struct rec *rec = at->value;
-		uint32_t base = gate_engine_base(e, &rec->own.subject);
-
-		if (base)
-			gate_sync_own(e->sync, base, &rec->own);
-	}
+	if (bottom)
+		gate_engine_rec_own(bottom, &own);
+	gate_sync_own(e->sync, gate_base_default(), bottom ? &own : NULL);
+	gate_engine_sync_exempt(e, &own);
+	while ((at = gate_table_next(&e->recs, &it)))
+		gate_engine_sync_nodes(e, at->value);
 }
 
 int gate_engine_reconfigure(struct gate_engine *e, const struct gate_config *c,

@@ -147,7 +147,8 @@ struct gate_effective {
 /* Resolves a WORD or PORT to its canonical subject (vm:, port:, …). -ENOENT with a sentence. */
 int gate_engine_resolve(struct gate_engine *e, const struct gate_subject *in,
 			struct gate_subject *out, struct gate_error *err);
-/* Own policy of a canonical subject, NULL when it has none. Valid until the next change. */
+/* Own policy of a canonical subject, NULL when it has none. Valid until the next change, or until
+ * three more have been asked for. */
 const struct gate_own *gate_engine_own(struct gate_engine *e, const struct gate_subject *s);
 /* What is in force for a VM/port/tenant/default/mac/ip subject on gated port `on` (0 = scope all).
  */

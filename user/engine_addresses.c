@@ -222,19 +222,6 @@ struct rec *gate_engine_ip_cover(const struct gate_engine *e, const struct gate_
 	return NULL;
 }
 
-static bool has_policy(const struct gate_own *own)
-{
-	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++)
-		if (own->scope[i].state != GATE_INHERIT)
-			return true;
-	return false;
-}
-
-static bool has_node(const struct gate_own *own)
-{
-	return has_policy(own) || own->quarantine.on || own->observe;
-}
-
 static uint32_t base_of(const struct gate_engine *e, const struct rec *rec)
 {
 	return rec && rec->override != UINT32_MAX ? gate_base_override(e->m, rec->override) : 0;
@@ -248,21 +235,21 @@ static void find_bases(const struct gate_engine *e, const struct gate_prefix *p,
 	int len = p->len;
 
 	while ((rec = gate_engine_ip_cover(e, p, len))) {
-		len = rec->own.subject.ip.len - 1;
-		if (!a->budget && rec->own.nbudget)
+		len = rec->subject.ip.len - 1;
+		if (!a->budget && rec->has_budget)
 			a->budget = rec->budget;
-		if (!has_node(&rec->own))
+		if (!gate_engine_rec_has_node(rec))
 			continue;
 		if (!first)
 			first = rec;
-		else if (!second || (rec->own.quarantine.on && !second->own.quarantine.on))
+		else if (!second || (rec->quarantine && !second->quarantine))
 			second = rec;
 	}
 	a->base[0] = base_of(e, first);
 	a->base[1] = base_of(e, second);
-	if (first && has_policy(&first->own))
+	if (first && first->policy)
 		a->owner = a->base[0];
-	else if (second && has_policy(&second->own))
+	else if (second && second->policy)
 		a->owner = a->base[1];
 }
 
@@ -345,8 +332,8 @@ static void finish_mac(const struct gate_engine *e, struct gate_sync_address *a)
 		return;
 	memcpy(s.mac, a->addr, 6);
 	rec = gate_engine_rec(e, &s);
-	a->base[0] = rec && has_node(&rec->own) ? base_of(e, rec) : 0;
-	a->owner = rec && has_policy(&rec->own) ? a->base[0] : 0;
+	a->base[0] = rec && gate_engine_rec_has_node(rec) ? base_of(e, rec) : 0;
+	a->owner = rec && rec->policy ? a->base[0] : 0;
 }
 
 void gate_engine_vm_addresses(struct gate_engine *e, struct vm *vm)
@@ -394,7 +381,7 @@ static void sync_any_ip(struct gate_engine *e, const struct gate_prefix *p)
 	struct gate_subject s = { .kind = GATE_S_IP, .ip = *p };
 	const struct rec *rec = gate_engine_rec(e, &s);
 
-	if (rec && has_node(&rec->own))
+	if (rec && gate_engine_rec_has_node(rec))
 		find_bases(e, p, &a);
 	if (gate_sync_any_ip(e->sync, p, a.base))
 		gate_engine_map_full(e, "ips", "there is no room for all policies of addresses");
@@ -429,7 +416,8 @@ void gate_engine_override_changed(struct gate_engine *e, const struct gate_subje
 		return;
 	}
 	rec = gate_engine_rec(e, s);
-	if (gate_sync_any_mac(e->sync, s->mac, rec && has_node(&rec->own) ? base_of(e, rec) : 0))
+	if (gate_sync_any_mac(e->sync, s->mac,
+			      rec && gate_engine_rec_has_node(rec) ? base_of(e, rec) : 0))
 		gate_engine_map_full(e, "macs", "there is no room for all policies of MACs");
 	vm = gate_table_get(&e->macs, s->mac, 6);
 	if (vm)

@@ -288,10 +288,13 @@ static int put(struct gate_engine *e, const struct gate_own *own, const struct a
 {
 	const struct rec *rec = gate_engine_rec(e, &own->subject);
 	int r = gate_engine_room(e, own, err);
+	struct gate_own before;
 
 	if (r)
 		return r;
-	if (gate_engine_opens(e, &own->subject, rec ? &rec->own : NULL, own)) {
+	if (rec)
+		gate_engine_rec_own(rec, &before);
+	if (gate_engine_opens(e, &own->subject, rec ? &before : NULL, own)) {
 		r = save_opening(e, own, note, err);
 		if (!r)
 			gate_engine_install(e, own);
@@ -323,7 +326,7 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 		vm->moved_from[0] = '\0';
 	rec = gate_engine_rec(e, &subject);
 	if (rec)
-		gate_own_copy(&own, &rec->own);
+		gate_engine_rec_copy(rec, &own);
 	else
 		gate_own_init(&own, &subject);
 	r = apply_parts(&q);
@@ -342,12 +345,12 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 
 static void expire_one(struct gate_engine *e, const struct rec *rec, int64_t now)
 {
-	struct gate_subject s = rec->own.subject;
+	struct gate_subject s = rec->subject;
 	struct audit_note note;
 	struct gate_effective eff;
 	struct gate_own own;
 
-	gate_own_copy(&own, &rec->own);
+	gate_engine_rec_copy(rec, &own);
 	gate_own_drop_expired(&own, now);
 	gate_engine_install(e, &own);
 	gate_engine_audit_plain(&note, &gate_engine_self, &s, "expire", "");

@@ -93,6 +93,7 @@ static void consider_own(struct walk *w, const struct gate_own *own)
 static void consider(struct walk *w, const struct gate_subject *s)
 {
 	const struct rec *rec;
+	struct gate_own own;
 
 	if (w->as_if && gate_subject_equal(s, w->as_if)) {
 		if (w->own)
@@ -100,8 +101,10 @@ static void consider(struct walk *w, const struct gate_subject *s)
 		return;
 	}
 	rec = gate_engine_rec(w->e, s);
-	if (rec)
-		consider_own(w, &rec->own);
+	if (!rec)
+		return;
+	gate_engine_rec_own(rec, &own);
+	consider_own(w, &own);
 }
 
 static void consider_vm(struct walk *w, const struct vm *vm)
@@ -126,8 +129,8 @@ static void consider_ip(struct walk *w, const struct gate_prefix *ip)
 
 	consider(w, &self);
 	while ((rec = gate_engine_ip_cover(w->e, ip, len))) {
-		len = rec->own.subject.ip.len - 1;
-		consider(w, &rec->own.subject);
+		len = rec->subject.ip.len - 1;
+		consider(w, &rec->subject);
 	}
 	vm = gate_engine_ip_holder(w->e, ip);
 	if (vm)
@@ -191,11 +194,14 @@ int gate_engine_effective(struct gate_engine *e, const struct gate_subject *s, u
 {
 	const struct rec *rec = gate_engine_rec(e, s);
 	char text[GATE_SUBJECT_LEN + 4];
+	struct gate_own own;
 
 	if (!is_known(e, s))
 		return gate_error_set(err, GATE_ERR_NO_SUBJECT, "there is no %s",
 				      gate_format_subject(s, text, sizeof(text)));
-	gate_engine_effective_if(e, s, on, rec ? &rec->own : NULL, out);
+	if (rec)
+		gate_engine_rec_own(rec, &own);
+	gate_engine_effective_if(e, s, on, rec ? &own : NULL, out);
 	return 0;
 }
 
@@ -267,7 +273,10 @@ bool gate_engine_drop_laxer(struct gate_engine *e, struct gate_own *own)
 	bool dropped = own->observe || own->nexempt;
 	struct gate_effective is, was;
 	const struct rec *rec = gate_engine_rec(e, &bottom);
+	struct gate_own beneath;
 
+	if (rec)
+		gate_engine_rec_own(rec, &beneath);
 	own->observe = false;
 	gate_own_clear(own);
 	for (unsigned i = 0; i <= e->m->conf->nports; i++) {
@@ -277,7 +286,7 @@ bool gate_engine_drop_laxer(struct gate_engine *e, struct gate_own *own)
 		if (p->state == GATE_INHERIT)
 			continue;
 		gate_engine_effective_if(e, &bottom, i ? e->m->conf->ports[i - 1] : 0,
-					 rec ? &rec->own : NULL, &was);
+					 rec ? &beneath : NULL, &was);
 		memset(&is, 0, sizeof(is));
 		decide(&w, "", p);
 		was.quarantined = was.observed = false;

@@ -221,7 +221,7 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
 	char mac[20];
 
 	if (rec) {
-		gate_own_copy(&own, &rec->own);
+		gate_engine_rec_copy(rec, &own);
 		dropped = gate_engine_drop_laxer(e, &own);
 		if (dropped) {
 			struct audit_note note;

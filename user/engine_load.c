@@ -267,12 +267,12 @@ static void adopt_entry_budget(void *arg, bool is_mac, const struct gate_sync_ad
 /* The budget's state, its bucket, must stay: same place as before. */
 static void adopt_budget(struct gate_engine *e, struct rec *rec)
 {
-	const struct gate_subject *s = &rec->own.subject;
+	const struct gate_subject *s = &rec->subject;
 	const struct tenant *t = s->kind == GATE_S_TENANT ? gate_engine_tenant(e, s->name) : NULL;
 	const struct vm *vm = t ? t->vms : NULL;
 	uint32_t wanted = 0;
 
-	if (!rec->own.nbudget || rec->budget)
+	if (!rec->has_budget || rec->budget)
 		return;
 	for (; vm && !wanted; vm = vm->tenant_next)
 		if (vm->slot && e->m->vms[vm->slot].tenant == t->id)
@@ -299,14 +299,11 @@ static void each_rec(struct gate_engine *e, void (*cb)(struct gate_engine *, str
 /* A number for each; heads first, entries that lead to them follow. */
 static void sync_head(struct gate_engine *e, struct rec *rec)
 {
-	const struct gate_subject *s = &rec->own.subject;
-	uint32_t base;
+	const struct gate_subject *s = &rec->subject;
 
 	if ((s->kind == GATE_S_MAC || s->kind == GATE_S_IP) && rec->override == UINT32_MAX)
 		rec->override = gate_sync_take(&e->overrides);
-	base = gate_engine_base(e, s);
-	if (base)
-		gate_sync_own(e->sync, base, &rec->own);
+	gate_engine_sync_nodes(e, rec);
 }
 
 static void clear_stale_heads(struct gate_engine *e)
@@ -320,7 +317,7 @@ static void clear_stale_heads(struct gate_engine *e)
 
 	while ((at = gate_table_next(&e->recs, &it))) {
 		const struct rec *rec = at->value;
-		uint32_t base = gate_engine_base(e, &rec->own.subject);
+		uint32_t base = gate_engine_base(e, &rec->subject);
 
 		if (base < nbases)
 			live[base] = 1;
@@ -412,7 +409,7 @@ void gate_engine_model_clear(struct gate_engine *e)
 		free(at->value);
 	it = (struct gate_table_iter){ 0 };
 	while ((at = gate_table_next(&e->recs, &it))) {
-		gate_own_clear(&((struct rec *)at->value)->own);
+		free(((struct rec *)at->value)->packed);
 		free(at->value);
 	}
 	gate_table_clear(&e->tenants);

@@ -28,8 +28,11 @@ static void effective(struct gate_engine *e, const struct gate_subject *s,
 		      struct gate_effective *out)
 {
 	const struct rec *rec = gate_engine_rec(e, s);
+	struct gate_own own;
 
-	gate_engine_effective_if(e, s, 0, rec ? &rec->own : NULL, out);
+	if (rec)
+		gate_engine_rec_own(rec, &own);
+	gate_engine_effective_if(e, s, 0, rec ? &own : NULL, out);
 }
 
 /* ---- what stays open beneath a tenant or the default ---- */
@@ -131,7 +134,7 @@ static void note_specific(const struct noting *n, const struct gate_subject *s)
 	char text[GATE_SUBJECT_LEN + 4];
 	const struct rec *rec = gate_engine_rec(n->e, s);
 
-	if (rec && (rec->own.scope[0].state || rec->own.scope[1].state || rec->own.observe))
+	if (rec && (rec->policy || rec->observe))
 		note(n, "%s has a policy of its own, which goes before this one",
 		     gate_format_subject(s, text, sizeof(text)));
 }
@@ -154,7 +157,7 @@ static void note_vm(const struct noting *n, const struct gate_subject *s)
 			gate_engine_ip_cover(n->e, &vm->spec.ips[i], vm->spec.ips[i].len);
 
 		if (rec)
-			note_specific(n, &rec->own.subject);
+			note_specific(n, &rec->subject);
 	}
 	if (vm->moved_from[0])
 		note(n, "what port:%s had of its own, policy and counters, is now the VM's",
@@ -178,7 +181,7 @@ static void note_address(const struct noting *n, const struct gate_subject *s)
 	rec = gate_engine_ip_cover(n->e, &s->ip, s->ip.len - 1);
 	if (rec)
 		note(n, "%s lies within %s; what is more specific goes first", text,
-		     gate_format_subject(&rec->own.subject, other, sizeof(other)));
+		     gate_format_subject(&rec->subject, other, sizeof(other)));
 }
 
 void gate_engine_notes(struct gate_engine *e, const struct gate_subject *s,

@@ -130,7 +130,7 @@ static void loner_is_gone(struct gate_engine *e, struct vm *vm)
 		struct gate_own own;
 
 		rec->first_mac = vm->slot ? e->m->vms[vm->slot].first_mac : 0;
-		gate_own_copy(&own, &rec->own);
+		gate_engine_rec_copy(rec, &own);
 		if (!rec->first_mac && gate_engine_drop_laxer(e, &own))
 			gate_engine_install(e, &own);
 		if (gate_engine_save_begin(e, NULL) == 0)
@@ -200,7 +200,7 @@ static struct vm *rename_loner(struct gate_engine *e, struct vm *vm, const char 
 		int r = gate_store_del_own(e->store, &from, NULL);
 
 		if (!r)
-			r = rec ? gate_engine_save_own(e, &rec->own, NULL)
+			r = rec ? gate_engine_save_rec(e, rec, NULL)
 				: gate_store_del_own(e->store, &to, NULL);
 		gate_engine_save_end(e, r, NULL);
 	}

@@ -22,7 +22,11 @@
 
 /* A subject with something of its own. */
 struct rec {
-	struct gate_own own;
+	struct gate_subject subject;
+	struct gate_packed *packed; /* all it has; gate_engine_rec_own() shows it */
+	int64_t quarantine_until;
+	/* of that, what others look at often */
+	bool policy, quarantine, observe, exempt, has_budget;
 	uint32_t override;  /* mac:, ip: which override, UINT32_MAX = none */
 	uint32_t budget;    /* index into `budgets`, 0 = none */
 	uint64_t first_mac; /* port: whose policy it is while the port is away */
@@ -115,6 +119,8 @@ struct gate_engine {
 	bool learned_unsaved;
 	uint32_t sweep_at;
 
+	struct gate_own shown[4]; /* what gate_engine_own() last gave out */
+	unsigned nshown;
 	bool map_full;		    /* entries are missing that had no room */
 	struct gate_table problems; /* code NUL key -> struct gate_problem */
 	void (*listener)(void *, const struct gate_notice *);
@@ -139,6 +145,16 @@ static inline int64_t engine_now_s(void)
 /* ---- records (engine_records.c) ---- */
 
 struct rec *gate_engine_rec(const struct gate_engine *e, const struct gate_subject *s);
+/* A view of what the record says: not to be cleared, valid while the record does not change. */
+void gate_engine_rec_own(const struct rec *rec, struct gate_own *out);
+/* A copy of it, to be cleared. */
+void gate_engine_rec_copy(const struct rec *rec, struct gate_own *out);
+static inline bool gate_engine_rec_has_node(const struct rec *rec)
+{
+	return rec->policy || rec->quarantine || rec->observe;
+}
+/* Puts the record's nodes in force; without one what stands there goes. */
+void gate_engine_sync_nodes(struct gate_engine *e, const struct rec *rec);
 /* Base of the subject's handles, 0 = it has none (yet). */
 uint32_t gate_engine_base(const struct gate_engine *e, const struct gate_subject *s);
 /* Is there room for what `own` needs? Fills err. */
@@ -152,7 +168,6 @@ void gate_engine_sync_exempt(struct gate_engine *e, const struct gate_own *own);
 /* Enters a record without putting it in force. */
 struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *own);
 void gate_engine_rec_drop(struct gate_engine *e, struct rec *rec);
-void gate_engine_rec_due(struct gate_engine *e, struct rec *rec);
 /* Another subject takes the record over (a port renamed, or registered). */
 void gate_engine_rec_move(struct gate_engine *e, struct rec *rec, const struct gate_subject *to);
 struct tenant *gate_engine_tenant(struct gate_engine *e, const char *name);
@@ -263,6 +278,7 @@ int gate_engine_save_begin(struct gate_engine *e, struct gate_error *err);
 /* Commits, or rolls back when r is an error already. A failure makes the store unusable. */
 int gate_engine_save_end(struct gate_engine *e, int r, struct gate_error *err);
 int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err);
+int gate_engine_save_rec(struct gate_engine *e, const struct rec *rec, struct gate_error *err);
 /*
  * A closing that is in force already: made durable, or else kept for later and
  * an error that says so.

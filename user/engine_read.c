@@ -5,8 +5,12 @@
 const struct gate_own *gate_engine_own(struct gate_engine *e, const struct gate_subject *s)
 {
 	const struct rec *rec = gate_engine_rec(e, s);
+	struct gate_own *out = &e->shown[e->nshown++ % 4];
 
-	return rec ? &rec->own : NULL;
+	if (!rec)
+		return NULL;
+	gate_engine_rec_own(rec, out);
+	return out;
 }
 
 const struct gate_vm_spec *gate_engine_vm(struct gate_engine *e, uint32_t slot)

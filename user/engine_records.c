@@ -89,9 +89,8 @@ static void due_key(const struct rec *rec, unsigned char key[16])
 	memcpy(key + 8, &address, 8);
 }
 
-void gate_engine_rec_due(struct gate_engine *e, struct rec *rec)
+static void set_due(struct gate_engine *e, struct rec *rec, int64_t due)
 {
-	int64_t due = gate_own_due(&rec->own);
 	unsigned char key[GATE_ORDER_KEY];
 
 	if (due == rec->due)
@@ -107,6 +106,37 @@ void gate_engine_rec_due(struct gate_engine *e, struct rec *rec)
 	}
 }
 
+void gate_engine_rec_own(const struct rec *rec, struct gate_own *out)
+{
+	gate_own_unpack(rec->packed, &rec->subject, out);
+}
+
+void gate_engine_rec_copy(const struct rec *rec, struct gate_own *out)
+{
+	struct gate_own own;
+
+	gate_engine_rec_own(rec, &own);
+	gate_own_copy(out, &own);
+}
+
+/* `own` may be a view of what the record says now. */
+static void fill(struct gate_engine *e, struct rec *rec, const struct gate_own *own)
+{
+	struct gate_packed *old = rec->packed;
+
+	rec->packed = gate_own_pack(own);
+	rec->quarantine = own->quarantine.on;
+	rec->quarantine_until = own->quarantine.until;
+	rec->observe = own->observe;
+	rec->exempt = own->nexempt;
+	rec->has_budget = own->nbudget;
+	rec->policy = false;
+	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++)
+		rec->policy |= own->scope[i].state != GATE_INHERIT;
+	set_due(e, rec, gate_own_due(own));
+	free(old);
+}
+
 struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *own)
 {
 	unsigned char key[GATE_SUBJECT_KEY], ip[17];
@@ -115,6 +145,7 @@ struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *ow
 
 	if (!rec) {
 		rec = gate_alloc(1, sizeof(*rec));
+		rec->subject = own->subject;
 		rec->override = UINT32_MAX;
 		gate_table_put(&e->recs, key, len, rec);
 		if (own->subject.kind == GATE_S_IP) {
@@ -123,17 +154,15 @@ struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *ow
 			e->ip_rec_len[own->subject.ip.len]++;
 		}
 	}
-	gate_own_clear(&rec->own);
-	gate_own_copy(&rec->own, own);
+	fill(e, rec, own);
 	if (own->subject.kind == GATE_S_TENANT)
 		gate_engine_tenant_make(e, own->subject.name, 0);
-	gate_engine_rec_due(e, rec);
 	return rec;
 }
 
 void gate_engine_rec_drop(struct gate_engine *e, struct rec *rec)
 {
-	struct gate_subject s = rec->own.subject;
+	struct gate_subject s = rec->subject;
 	unsigned char key[GATE_SUBJECT_KEY], ip[17];
 
 	gate_table_del(&e->recs, key, gate_subject_key(&s, key));
@@ -142,9 +171,8 @@ void gate_engine_rec_drop(struct gate_engine *e, struct rec *rec)
 		gate_order_del(&e->ip_recs, ip);
 		e->ip_rec_len[s.ip.len]--;
 	}
-	gate_own_clear(&rec->own);
-	gate_own_init(&rec->own, &s);
-	gate_engine_rec_due(e, rec);
+	set_due(e, rec, 0);
+	free(rec->packed);
 	free(rec);
 	if (s.kind == GATE_S_TENANT)
 		gate_engine_tenant_release(e, gate_engine_tenant(e, s.name));
@@ -154,8 +182,8 @@ void gate_engine_rec_move(struct gate_engine *e, struct rec *rec, const struct g
 {
 	unsigned char key[GATE_SUBJECT_KEY];
 
-	gate_table_del(&e->recs, key, gate_subject_key(&rec->own.subject, key));
-	rec->own.subject = *to;
+	gate_table_del(&e->recs, key, gate_subject_key(&rec->subject, key));
+	rec->subject = *to;
 	rec->first_mac = 0;
 	gate_table_put(&e->recs, key, gate_subject_key(to, key), rec);
 }
@@ -236,12 +264,23 @@ void gate_engine_sync_exempt(struct gate_engine *e, const struct gate_own *own)
 		gate_engine_map_full(e, "exempt", "there is no room for all exempt destinations");
 }
 
-static void sync_budget(struct gate_engine *e, struct rec *rec)
+static void sync_budget(struct gate_engine *e, struct rec *rec, const struct gate_own *own)
 {
-	if (rec->own.nbudget && !rec->budget)
+	if (own->nbudget && !rec->budget)
 		rec->budget = gate_sync_budget_take(e->sync, 0);
-	if (rec->budget && rec->own.nbudget)
-		gate_sync_budget(e->sync, rec->budget, rec->own.budget, rec->own.nbudget);
+	if (rec->budget && own->nbudget)
+		gate_sync_budget(e->sync, rec->budget, own->budget, own->nbudget);
+}
+
+void gate_engine_sync_nodes(struct gate_engine *e, const struct rec *rec)
+{
+	uint32_t base = gate_engine_base(e, &rec->subject);
+	struct gate_own own;
+
+	if (!base)
+		return;
+	gate_engine_rec_own(rec, &own);
+	gate_sync_own(e->sync, base, &own);
 }
 
 /* What VMs, or entries of MACs and addresses, depend on in a record. */
@@ -256,12 +295,11 @@ static struct shape shape_of(const struct rec *rec)
 
 	if (!rec)
 		return shape;
-	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++)
-		shape.state |= rec->own.scope[i].state != GATE_INHERIT;
-	shape.quarantine = rec->own.quarantine.on;
-	shape.node = shape.state || shape.quarantine || rec->own.observe;
-	shape.exempt = rec->own.nexempt;
-	shape.budget = rec->own.nbudget ? rec->budget : 0;
+	shape.state = rec->policy;
+	shape.quarantine = rec->quarantine;
+	shape.node = gate_engine_rec_has_node(rec);
+	shape.exempt = rec->exempt;
+	shape.budget = rec->has_budget ? rec->budget : 0;
 	return shape;
 }
 
@@ -293,18 +331,17 @@ static void sync_dependants(struct gate_engine *e, const struct gate_subject *s)
 /* Heads first: that alone is the toggle, all the rest follows. */
 static void put_in_force(struct gate_engine *e, struct rec *rec, const struct shape *before)
 {
-	const struct gate_subject *s = &rec->own.subject;
-	bool had_budget = rec->budget && !rec->own.nbudget;
+	const struct gate_subject *s = &rec->subject;
+	bool had_budget = rec->budget && !rec->has_budget;
 	struct shape after;
-	uint32_t base;
+	struct gate_own own;
 
 	if (is_override(s) && rec->override == UINT32_MAX)
 		rec->override = gate_sync_take(&e->overrides);
-	base = gate_engine_base(e, s);
-	if (base)
-		gate_sync_own(e->sync, base, &rec->own);
-	sync_budget(e, rec);
-	gate_engine_sync_exempt(e, &rec->own);
+	gate_engine_sync_nodes(e, rec);
+	gate_engine_rec_own(rec, &own);
+	sync_budget(e, rec, &own);
+	gate_engine_sync_exempt(e, &own);
 	after = shape_of(rec);
 	if (!before || !shape_equal(before, &after))
 		sync_dependants(e, s);
@@ -322,7 +359,7 @@ void gate_engine_sync_rec(struct gate_engine *e, struct rec *rec)
 /* Takes a record whose content is gone out of the maps and the model. */
 static void remove_rec(struct gate_engine *e, struct rec *rec)
 {
-	struct gate_subject s = rec->own.subject;
+	struct gate_subject s = rec->subject;
 	uint32_t override = rec->override;
 
 	gate_engine_rec_drop(e, rec);

@@ -87,7 +87,8 @@ static void recover_tenant(struct gate_engine *e, uint32_t id, uint32_t budget,
 			   struct gate_vm_spec *spec)
 {
 	struct gate_subject s = { .kind = GATE_S_TENANT };
-	struct rec *rec;
+	const struct rec *rec;
+	struct gate_own own;
 
 	snprintf(s.name, sizeof(s.name), "tenant-%u", id);
 	memcpy(spec->tenant, s.name, sizeof(spec->tenant));
@@ -97,13 +98,11 @@ static void recover_tenant(struct gate_engine *e, uint32_t id, uint32_t budget,
 	if (!budget || budget >= e->m->nbudgets)
 		return;
 	rec = gate_engine_rec(e, &s);
-	if (!rec) {
-		struct gate_own own;
-
-		gate_own_init(&own, &s);
-		rec = gate_engine_rec_put(e, &own);
-	}
-	rec->own.nbudget = gate_sync_budget_decompile(e->sync, budget, rec->own.budget);
+	gate_own_init(&own, &s);
+	if (rec)
+		gate_engine_rec_own(rec, &own);
+	own.nbudget = gate_sync_budget_decompile(e->sync, budget, own.budget);
+	gate_engine_rec_put(e, &own);
 }
 
 static void recover_slot(struct gate_engine *e, uint32_t slot)
@@ -148,7 +147,8 @@ void gate_engine_recover(struct gate_engine *e)
 		if (e->m->vms[slot].flags & GATE_VM_USED) {
 			recover_slot(e, slot);
 			gate_engine_reports_base(e, slot, &e->m->counters[slot]);
-		} else if (gate_engine_slot_has_traces(e, slot) && gate_pool_claim(&e->slots, slot)) {
+		} else if (gate_engine_slot_has_traces(e, slot) &&
+			   gate_pool_claim(&e->slots, slot)) {
 			gate_engine_slot_retire(e, slot);
 		}
 	}

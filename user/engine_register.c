@@ -34,8 +34,9 @@ static int save_inherited(struct gate_engine *e, const struct gate_vm_spec *spec
 	int r = 0;
 
 	if (inherited) {
-		struct gate_own own = inherited->own;
+		struct gate_own own;
 
+		gate_engine_rec_own(inherited, &own);
 		own.subject = (struct gate_subject){ .kind = GATE_S_VM };
 		copy_name(own.subject.name, spec->name);
 		r = gate_engine_save_own(e, &own, err);

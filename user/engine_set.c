@@ -27,7 +27,7 @@ static int compare_recs(const void *a, const void *b)
 {
 	const struct rec *const *x = a, *const *y = b;
 
-	return gate_subject_compare(&(*x)->own.subject, &(*y)->own.subject);
+	return gate_subject_compare(&(*x)->subject, &(*y)->subject);
 }
 
 static void **values_of(const struct gate_table *t, int (*compare)(const void *, const void *))
@@ -59,7 +59,7 @@ int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gat
 	}
 	memset(&item, 0, sizeof(item));
 	for (size_t i = 0; i < e->recs.count && !r; i++) {
-		item.own = ((struct rec *)recs[i])->own;
+		gate_engine_rec_own(recs[i], &item.own);
 		r = cb(arg, &item);
 	}
 	free(vms);
@@ -107,6 +107,14 @@ static void plan_vms(struct set_plan *p)
 	}
 }
 
+static bool is_equal(const struct rec *rec, const struct gate_own *own)
+{
+	struct gate_own has;
+
+	gate_engine_rec_own(rec, &has);
+	return gate_own_equal(&has, own);
+}
+
 static void plan_owns(struct set_plan *p)
 {
 	struct gate_table_iter it = { 0 };
@@ -122,16 +130,16 @@ static void plan_owns(struct set_plan *p)
 		rec = gate_engine_rec(p->e, &own->subject);
 		if (!rec)
 			add_change(p, '+', &own->subject, &p->items[i]);
-		else if (!gate_own_equal(&rec->own, own))
+		else if (!is_equal(rec, own))
 			add_change(p, '~', &own->subject, &p->items[i]);
 	}
 	while ((at = gate_table_next(&p->e->recs, &it))) {
-		const struct gate_own *own = &((struct rec *)at->value)->own;
+		const struct gate_subject *s = &((struct rec *)at->value)->subject;
 		const struct gate_set_item *item =
-			gate_table_get(&p->owns, key, gate_subject_key(&own->subject, key));
+			gate_table_get(&p->owns, key, gate_subject_key(s, key));
 
 		if (!item || !gate_engine_set_lives(p, &item->own))
-			add_change(p, '-', &own->subject, NULL);
+			add_change(p, '-', s, NULL);
 	}
 }
 

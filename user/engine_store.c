@@ -92,6 +92,14 @@ int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, stru
 				  e->m->conf->nports, err);
 }
 
+int gate_engine_save_rec(struct gate_engine *e, const struct rec *rec, struct gate_error *err)
+{
+	struct gate_own own;
+
+	gate_engine_rec_own(rec, &own);
+	return gate_engine_save_own(e, &own, err);
+}
+
 int gate_engine_save_vm(struct gate_engine *e, const struct gate_vm_spec *spec,
 			struct gate_error *err)
 {
@@ -178,7 +186,7 @@ static int save_first_mac(struct gate_engine *e, struct vm *vm)
 	if (!rec || rec->first_mac == e->m->vms[vm->slot].first_mac)
 		return 0;
 	rec->first_mac = e->m->vms[vm->slot].first_mac;
-	return gate_engine_save_own(e, &rec->own, NULL);
+	return gate_engine_save_rec(e, rec, NULL);
 }
 
 static int save_all_counters(struct gate_engine *e)
@@ -230,7 +238,7 @@ static int write_all(struct gate_engine *e, struct gate_error *err)
 		r = gate_engine_save_vm(e, &((struct vm *)at->value)->spec, err);
 	it = (struct gate_table_iter){ 0 };
 	while (!r && (at = gate_table_next(&e->recs, &it)))
-		r = gate_engine_save_own(e, &((struct rec *)at->value)->own, err);
+		r = gate_engine_save_rec(e, at->value, err);
 	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
 		if (e->by_slot[slot])
 			e->by_slot[slot]->saved = 0;
@@ -265,7 +273,7 @@ static struct gate_own *keep_changed(struct gate_engine *e, unsigned *n)
 		if (!rec)
 			continue;
 		list = gate_realloc(list, *n + 1, sizeof(*list));
-		gate_own_copy(&list[(*n)++], &rec->own);
+		gate_engine_rec_copy(rec, &list[(*n)++]);
 	}
 	return list;
 }

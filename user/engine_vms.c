@@ -232,10 +232,10 @@ void gate_engine_vm_identity(struct gate_engine *e, struct vm *vm)
 			     .registered = vm->spec.registered,
 			     .binding = binding_of(e, vm),
 			     .tenant = vm->tenant ? vm->tenant->id : 0,
-			     .budget = tenant && tenant->own.nbudget ? tenant->budget : 0,
+			     .budget = tenant && tenant->has_budget ? tenant->budget : 0,
 		     });
-	gate_sync_vm_flag(e->sync, vm->slot, GATE_VM_EXEMPT, own && own->own.nexempt);
-	gate_sync_vm_flag(e->sync, vm->slot, GATE_VM_TENANT_EXEMPT, tenant && tenant->own.nexempt);
+	gate_sync_vm_flag(e->sync, vm->slot, GATE_VM_EXEMPT, own && own->exempt);
+	gate_sync_vm_flag(e->sync, vm->slot, GATE_VM_TENANT_EXEMPT, tenant && tenant->exempt);
 }
 
 /* Where the uplink is the gate, sources tell VMs apart. */

@@ -31,7 +31,7 @@ static int override_subject(const struct gate_engine *e, uint32_t n, struct gate
 
 		if (rec->override != n)
 			continue;
-		*out = rec->own.subject;
+		*out = rec->subject;
 		return 0;
 	}
 	return -ENOENT;
@@ -71,9 +71,13 @@ static bool exempt_for(const struct gate_engine *e, const struct gate_subject *s
 		       const struct gate_prefix *dest, struct gate_exemption *out)
 {
 	const struct rec *rec = gate_engine_rec(e, s);
+	struct gate_own own;
 
 	out->list = *s;
-	return rec && find_in(rec->own.exempt, rec->own.nexempt, dest, &out->entry);
+	if (!rec || !rec->exempt)
+		return false;
+	gate_engine_rec_own(rec, &own);
+	return find_in(own.exempt, own.nexempt, dest, &out->entry);
 }
 
 bool gate_engine_exempt(struct gate_engine *e, uint32_t slot, const struct gate_prefix *dest,
@@ -106,11 +110,11 @@ bool gate_engine_prefix_budget(struct gate_engine *e, const struct gate_prefix *
 	struct rec *rec;
 
 	while (len >= 0 && (rec = gate_engine_ip_cover(e, addr, len))) {
-		if (rec->own.nbudget) {
-			*out = rec->own.subject;
+		if (rec->has_budget) {
+			*out = rec->subject;
 			return true;
 		}
-		len = rec->own.subject.ip.len - 1;
+		len = rec->subject.ip.len - 1;
 	}
 	return false;
 }

@@ -87,6 +87,12 @@ int64_t gate_own_due(const struct gate_own *own);
 /** gate_own_drop_expired() - takes out what has run out; true if there was any */
 bool gate_own_drop_expired(struct gate_own *own, int64_t now);
 
+/** gate_own_pack() - a record in as little memory as it takes; the caller frees it */
+struct gate_packed *gate_own_pack(const struct gate_own *own);
+/** gate_own_unpack() - a view: what it points to is the packed record's, it is not to be cleared */
+void gate_own_unpack(const struct gate_packed *p, const struct gate_subject *s,
+		     struct gate_own *own);
+
 void gate_vm_spec_copy(struct gate_vm_spec *to, const struct gate_vm_spec *from);
 void gate_vm_spec_clear(struct gate_vm_spec *vm);
 /** gate_vm_spec_equal() - the same registration; order does not matter */

@@ -11,6 +11,7 @@
 #include "table.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "5/s,200/h:50 b10 c3 d50/h" */
@@ -253,6 +254,55 @@ static void test_many_numbers_come_and_go(void **state)
 	gate_pool_clear(&p);
 }
 
+static void test_a_packed_record_says_the_same(void **state)
+{
+	struct gate_subject s = { .kind = GATE_S_VM, .name = "web1" };
+	struct gate_prefix list[2] = { { .len = 128, .addr = { 1 } }, { .len = 64 } };
+	struct gate_own own, out;
+
+	/* bit 0..4: scopes, 5: quarantine, 6: observe, 7: budget, 8: exempt */
+	for (unsigned parts = 0; parts < 512; parts++) {
+		struct gate_packed *packed;
+
+		gate_own_init(&own, &s);
+		for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
+			struct gate_policy_spec *p = &own.scope[i];
+
+			if (!(parts >> i & 1))
+				continue;
+			p->state = GATE_LIMIT;
+			p->refuse = i % 2 ? GATE_REFUSE_ICMP : GATE_REFUSE_UNSET;
+			p->drain = i == 2;
+			p->limits.nrates = i % (GATE_MAX_RATES + 1);
+			for (unsigned j = 0; j < p->limits.nrates; j++)
+				p->limits.rates[j] = (struct gate_rate_spec){ i + j, 60, j };
+			p->limits.burst = i;
+			p->limits.concurrent = 7;
+			p->limits.destinations = (struct gate_rate_spec){ 5, 3600, 0 };
+			p->expires = 1700000000 + i;
+			p->since = 1600000000;
+			memset(p->reason, 'r', i == 4 ? 255 : i);
+			strcpy(p->by, "alice");
+		}
+		own.observe = parts & 64;
+		if (parts & 32)
+			own.quarantine = (struct gate_quarantine){
+				.on = true, .until = 9, .since = 8, .reason = "spam", .by = "bob"
+			};
+		own.nbudget = parts & 128 ? 1 : 0;
+		own.budget[0].count = own.nbudget * 500;
+		own.nexempt = parts & 256 ? 2 : 0;
+		own.exempt = own.nexempt ? list : NULL;
+		packed = gate_own_pack(&own);
+		gate_own_unpack(packed, &s, &out);
+		if (own.nexempt)
+			assert_memory_equal(out.exempt, list, sizeof(list));
+		out.exempt = own.exempt;
+		assert_memory_equal(&out, &own, sizeof(own));
+		free(packed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_ordered_keys_come_in_order),
 		cmocka_unit_test(test_a_number_given_back_rests),
 		cmocka_unit_test(test_many_numbers_come_and_go),
+		cmocka_unit_test(test_a_packed_record_says_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
