@@ -57,13 +57,30 @@ void wirelab_enter(void)
 		  "for f in bridge-nf-call-*; do echo 0 >$f; done");
 }
 
+/* Before Linux 6.6: a clsact qdisc and a filter, which go with the device. */
+static int attach_legacy(int prog, uint32_t ifindex, bool ingress)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog);
+	int r = bpf_tc_hook_create(&hook);
+
+	hook.attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
+	if (r && r != -EEXIST)
+		return r;
+	r = bpf_tc_attach(&hook, &opts);
+	return r ? r : open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 int wirelab_attach(int prog, uint32_t ifindex, bool ingress)
 {
-	int fd = bpf_link_create(prog, (int)ifindex, ingress ? TCX_INGRESS : TCX_EGRESS, NULL);
+	int fd = nsbox_has_tcx() ? bpf_link_create(prog, (int)ifindex,
+						   ingress ? TCX_INGRESS : TCX_EGRESS, NULL)
+				 : attach_legacy(prog, ifindex, ingress);
 
 	if (fd < 0) {
 		errno = -fd;
-		die("tcx link");
+		die("attaching");
 	}
 	return fd;
 }

@@ -95,7 +95,7 @@ int wirelab_tap(const char *name, bool frags, bool offload);
 int wirelab_packet(const char *name);
 /* One frame from such a socket or a tap, 0 when there is none. */
 int wirelab_receive(int fd, bool tap, struct wire_got *got);
-/* Puts a program on a device's tcx hook; returns the link's descriptor. */
+/* Puts a program on a device's hook; returns a descriptor, of the link where that is tcx. */
 int wirelab_attach(int prog, uint32_t ifindex, bool ingress);
 
 #endif
