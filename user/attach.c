@@ -119,6 +119,12 @@ struct gate_bpf *gate_attach_bpf(struct gate_attacher *a)
 	return a->b;
 }
 
+bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool macvtap)
+{
+	/* on the legacy hook the stamp proves it, frame by frame */
+	return !a->b->tcx || gate_tcx_is_first(ifindex, macvtap, a->b->id[GATE_FROM_VM]);
+}
+
 uint32_t gate_attach_port_flags(const struct gate_attacher *a)
 {
 	if (a->b->tcx)

@@ -24,6 +24,11 @@ const char *gate_attach_hook(const struct gate_attacher *a);
 bool gate_attach_wants_to_vm(const struct gate_attacher *a);
 /* Is early_drop put on this VM port? `on`: on each; `auto`: only where it pays. */
 bool gate_attach_wants_early(const struct gate_attacher *a, const char *kind);
+/*
+ * Does from_vm see the port's frames before anybody else? Where it does not, another
+ * program may let frames past it, and being attached proves nothing.
+ */
+bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool macvtap);
 /* Flags of a port whose from_vm is attached: GATE_PORT_JUDGED, GATE_PORT_STAMPED or 0. */
 uint32_t gate_attach_port_flags(const struct gate_attacher *a);
 struct gate_bpf *gate_attach_bpf(struct gate_attacher *a);

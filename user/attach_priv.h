@@ -16,6 +16,8 @@ int gate_attach_choose(const struct gate_config *c, bool *tcx, struct gate_error
 
 /* ---- attach_tcx.c: links, of tcx and (early_drop) of XDP ---- */
 
+/* Is this program the first to see a frame there? What cannot be asked counts as yes. */
+bool gate_tcx_is_first(uint32_t ifindex, bool egress, uint32_t prog_id);
 /* Does this kernel know tcx (6.6+)? */
 bool gate_tcx_available(void);
 /* Puts prog on ifindex, or swaps it in place; the link is pinned below `pin`. */

@@ -150,6 +150,17 @@ int gate_tcx_check(const char *pin, uint32_t ifindex, enum gate_where where, uin
 	return info.ifindex == ifindex && (!prog_id || info.prog_id == prog_id);
 }
 
+bool gate_tcx_is_first(uint32_t ifindex, bool egress, uint32_t prog_id)
+{
+	uint32_t id[64] = { 0 }, count = sizeof(id) / sizeof(id[0]);
+	const enum bpf_attach_type hook = egress ? TCX_EGRESS : TCX_INGRESS;
+
+	/* ENOSPC: there are more, these are the first of them */
+	if (bpf_prog_query((int)ifindex, hook, 0, NULL, id, &count) < 0 && errno != ENOSPC)
+		return true;
+	return !count || id[0] == prog_id;
+}
+
 int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where)
 {
 	char path[GATE_PIN_PATH];

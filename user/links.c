@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/pkt_sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -115,18 +116,18 @@ static int note_tc(struct gate_links *l, struct nlmsghdr *h)
 	/* ifindex -1: a filter of a block that several qdiscs share */
 	if (nlmsg_datalen(h) < (int)sizeof(*tc) || tc->tcm_ifindex <= 0)
 		return 0;
-	if (h->nlmsg_type != RTM_NEWQDISC && h->nlmsg_type != RTM_DELQDISC &&
-	    h->nlmsg_type != RTM_DELTFILTER && h->nlmsg_type != RTM_DELCHAIN)
-		return 0;
 	struct gate_link_hint *hint = hint_for(l, (uint32_t)tc->tcm_ifindex);
 	if (!hint)
 		return -ENOBUFS;
-	if (h->nlmsg_type == RTM_NEWQDISC)
+	const bool at_ingress = tc->tcm_parent == TC_H_INGRESS;
+	if (h->nlmsg_type == RTM_NEWQDISC && at_ingress)
 		hint->qdisc_new = true;
-	else if (h->nlmsg_type == RTM_DELQDISC)
+	else if (h->nlmsg_type == RTM_DELQDISC && at_ingress)
 		hint->qdisc_gone = true;
-	else
+	else if (h->nlmsg_type == RTM_DELTFILTER || h->nlmsg_type == RTM_DELCHAIN)
 		hint->filter_gone = true;
+	else
+		hint->tc_other = true;
 	return 0;
 }
 

@@ -19,9 +19,11 @@ struct gate_links;
 /* What a batch of events was about, one entry for each link. */
 struct gate_link_hint {
 	uint32_t ifindex;
-	bool link;    /* the link itself appeared, changed or went */
-	bool deleted; /* it went; one of the same number may be there again */
-	bool qdisc_new, qdisc_gone, filter_gone;
+	bool link;		    /* the link itself appeared, changed or went */
+	bool deleted;		    /* it went; one of the same number may be there again */
+	bool qdisc_new, qdisc_gone; /* at the ingress */
+	bool filter_gone;
+	bool tc_other; /* somebody is at work there with other parts of tc */
 };
 
 /* Receive buffer of the event socket: some 10,000 events. */

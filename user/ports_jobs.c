@@ -18,10 +18,12 @@
 
 /*
  * Proxmox, libvirt and OVS delete the ingress qdisc and add one of their own some
- * milliseconds later, and fail when one is there. Where the backstop judges
- * meanwhile they are given this long; their new qdisc ends the wait.
+ * commands later, and fail when one is there. Where the backstop judges meanwhile
+ * they are given this long from the last thing they did, and not longer than that in
+ * all; their new qdisc ends the wait.
  */
-#define QDISC_PAUSE_NS (50 * 1000000ULL)
+#define QDISC_PAUSE_NS	   (100 * 1000000ULL)
+#define QDISC_PAUSE_MAX_NS (1000 * 1000000ULL)
 
 #define BIT(where) (1U << (where))
 
@@ -74,6 +76,8 @@ bool gate_ports_busy(const struct gate_ports *p)
 
 static uint32_t port_flags(const struct gate_ports *p, const struct port *port)
 {
+	if (port->behind)
+		return GATE_PORT_VM;
 	if (port->have & BIT(GATE_FROM_VM) || port->adopted)
 		return GATE_PORT_VM | gate_attach_port_flags(p->a);
 	return GATE_PORT_VM;
@@ -118,6 +122,29 @@ static void set_problem(struct gate_ports *p, struct port *port, enum gate_where
 		log_error("%s", err->message);
 	gate_engine_problem_set(p->e, problem_code[where], key, "%s", err->message);
 	port->failed |= BIT(where);
+}
+
+/* ---- others before from_vm ---- */
+
+/* True when that has changed. Nobody is told of it by the kernel. */
+static bool look_ahead(struct gate_ports *p, struct port *port)
+{
+	const bool behind = port->have & BIT(GATE_FROM_VM) &&
+			    !gate_attach_is_first(p->a, port->link.ifindex, is_macvtap(port));
+	char key[16];
+
+	if (behind == port->behind)
+		return false;
+	port->behind = behind;
+	snprintf(key, sizeof(key), "%u", port->link.ifindex);
+	if (behind)
+		gate_engine_problem_set(p->e, "from_vm_not_first", key,
+					"another program on %s sees frames before from_vm and may "
+					"let them past it: the backstop judges them again",
+					port->link.name);
+	else
+		gate_engine_problem_clear(p->e, "from_vm_not_first", key);
+	return true;
 }
 
 /* ---- time without from_vm ---- */
@@ -178,6 +205,7 @@ static void from_vm_attached(struct gate_ports *p, struct port *port)
 		tell_gap(p, port);
 	}
 	port->reattach = false;
+	look_ahead(p, port);
 	end_gap(p, port);
 	tell_up(p, port);
 }
@@ -293,6 +321,7 @@ void gate_ports_leave(struct gate_ports *p, struct port *port)
 		gate_engine_port_down(p->e, port->link.ifindex);
 	port->role = GATE_ROLE_NONE;
 	port->want = port->have = 0;
+	look_ahead(p, port);
 	port->due_ns = 0;
 	port->reattach = port->adopted = false;
 }
@@ -307,21 +336,36 @@ static bool backstop_holds(const struct gate_ports *p)
 	return false;
 }
 
+static void stretch_pause(struct gate_ports *p, struct port *port,
+			  const struct gate_link_hint *hint)
+{
+	const uint64_t last = port->seen_ns + QDISC_PAUSE_MAX_NS;
+	const uint64_t due = gate_clock_mono_ns() + QDISC_PAUSE_NS;
+
+	if (hint->qdisc_new) {
+		port->due_ns = 0;
+		requeue(p, port);
+	} else if (hint->tc_other) {
+		port->due_ns = due < last ? due : last;
+	}
+}
+
 void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gate_link_hint *hint)
 {
 	unsigned lost = 0;
 
-	if (port->due_ns && hint && hint->qdisc_new) {
-		port->due_ns = 0;
-		requeue(p, port);
-	}
+	if (port->due_ns && hint)
+		stretch_pause(p, port, hint);
 	for (int w = 0; w < GATE_NWHERE; w++)
 		if (port->have & BIT(w) && gate_attach_check(p->a, port->link.ifindex, w) == 0)
 			lost |= BIT(w);
+	port->have &= ~lost;
+	const bool changed = port->role == GATE_ROLE_VM && look_ahead(p, port);
+	if (changed && !lost)
+		tell_up(p, port);
 	if (!lost)
 		return;
 
-	port->have &= ~lost;
 	if (lost & BIT(GATE_FROM_VM)) {
 		start_gap(p, port);
 		port->reattach = true;

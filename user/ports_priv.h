@@ -27,6 +27,7 @@ struct port {
 	uint64_t since_ns; /* since when at the earliest it may be missing, 0 = it is not */
 	uint64_t due_ns;   /* attach again not before, 0 = at once */
 	bool reattach;	   /* from_vm was there and somebody took it off */
+	bool behind;	   /* another program sees its frames before from_vm */
 	bool adopted;	   /* from_vm was there when the manager first saw the link */
 };
 

@@ -31,14 +31,6 @@ SHARE_S = 0.005  # frames are sent in shares of this time
 
 # ---- the programs
 
-class Stop(Exception):
-    pass
-
-
-def _stop(*_):
-    raise Stop
-
-
 def paced(per_s):
     """Yields how many are due, again and again."""
     begin, done = time.monotonic(), 0
@@ -102,29 +94,29 @@ class Session:
 
 
 def send_mails(per_s, server):
-    signal.signal(signal.SIGTERM, _stop)
+    # A whole number of sessions, whenever the end comes.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     done = collections.Counter(sessions=0, noops=0)
     wrong = []
-    try:
-        held = Session(server)
-        print("ready", flush=True)
-        for due in paced(per_s):
-            for _ in range(due):
-                try:
-                    Session(server).mail()
-                    done["sessions"] += 1
-                except OSError as error:
-                    wrong.append(f"session {done['sessions']}: {error}")
+    held = Session(server)
+    print("ready", flush=True)
+    for due in paced(per_s):
+        for _ in range(due):
+            if signal.sigpending():
+                break
             try:
-                held.say("NOOP", "250")
-                done["noops"] += 1
+                Session(server).mail()
+                done["sessions"] += 1
             except OSError as error:
-                wrong.append(f"the open session, after {done['noops']} commands: {error}")
-                held = Session(server)
-    except Stop:
-        pass
-    except OSError as error:
-        wrong.append(str(error))
+                wrong.append(f"session {done['sessions']}: {error}")
+        try:
+            held.say("NOOP", "250")
+            done["noops"] += 1
+        except OSError as error:
+            wrong.append(f"the open session, after {done['noops']} commands: {error}")
+            held = Session(server)
+        if signal.sigpending():
+            break
     return {**done, "wrong": wrong[:10], "failures": len(wrong)}
 
 
