@@ -242,7 +242,7 @@ static void find_bases(const struct gate_engine *e, const struct gate_prefix *p,
 			continue;
 		if (!first)
 			first = rec;
-		else if (!second || (rec->quarantine && !second->quarantine))
+		else if (!second || (!second->policy && rec->policy))
 			second = rec;
 	}
 	a->base[0] = base_of(e, first);
@@ -398,8 +398,10 @@ static void ip_changed(struct gate_engine *e, const struct gate_prefix *p)
 
 		if (!gate_prefix_contains(p, &within))
 			break;
-		if (within.len > p->len)
-			sync_any_ip(e, &within);
+		if (within.len <= p->len)
+			continue;
+		gate_engine_sync_nodes(e, n->value);
+		sync_any_ip(e, &within);
 	}
 	e->visit++;
 	each_around(e, p, sync_met, NULL);

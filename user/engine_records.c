@@ -272,6 +272,29 @@ static void sync_budget(struct gate_engine *e, struct rec *rec, const struct gat
 		gate_sync_budget(e->sync, rec->budget, own->budget, own->nbudget);
 }
 
+/*
+ * An entry leads to two nodes while any number of prefixes may cover an address:
+ * what counts wherever it stands on the chain is in the node of each within.
+ */
+static void add_covering(const struct gate_engine *e, struct gate_own *own)
+{
+	const struct gate_prefix *ip = &own->subject.ip;
+	struct gate_quarantine *q = &own->quarantine;
+	const struct rec *rec;
+
+	for (int len = ip->len - 1; (rec = gate_engine_ip_cover(e, ip, len));
+	     len = rec->subject.ip.len - 1) {
+		int64_t until = rec->quarantine_until;
+
+		own->observe |= rec->observe;
+		if (!rec->quarantine)
+			continue;
+		if (!q->on || (q->until && (!until || until > q->until)))
+			q->until = until;
+		q->on = true;
+	}
+}
+
 void gate_engine_sync_nodes(struct gate_engine *e, const struct rec *rec)
 {
 	uint32_t base = gate_engine_base(e, &rec->subject);
@@ -280,12 +303,15 @@ void gate_engine_sync_nodes(struct gate_engine *e, const struct rec *rec)
 	if (!base)
 		return;
 	gate_engine_rec_own(rec, &own);
+	if (rec->subject.kind == GATE_S_IP && gate_engine_rec_has_node(rec))
+		add_covering(e, &own);
 	gate_sync_own(e->sync, base, &own);
 }
 
 /* What VMs, or entries of MACs and addresses, depend on in a record. */
 struct shape {
-	bool node, state, quarantine, exempt;
+	bool node, state, quarantine, observe, exempt;
+	int64_t until; /* of the quarantine */
 	uint32_t budget;
 };
 
@@ -297,6 +323,8 @@ static struct shape shape_of(const struct rec *rec)
 		return shape;
 	shape.state = rec->policy;
 	shape.quarantine = rec->quarantine;
+	shape.until = rec->quarantine_until;
+	shape.observe = rec->observe;
 	shape.node = gate_engine_rec_has_node(rec);
 	shape.exempt = rec->exempt;
 	shape.budget = rec->has_budget ? rec->budget : 0;
@@ -306,7 +334,8 @@ static struct shape shape_of(const struct rec *rec)
 static bool shape_equal(const struct shape *a, const struct shape *b)
 {
 	return a->node == b->node && a->state == b->state && a->quarantine == b->quarantine &&
-	       a->exempt == b->exempt && a->budget == b->budget;
+	       a->until == b->until && a->observe == b->observe && a->exempt == b->exempt &&
+	       a->budget == b->budget;
 }
 
 /* Those who look to this subject: a tenant's VMs, the entries of an address. */

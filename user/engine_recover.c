@@ -141,6 +141,35 @@ static void recover_slot(struct gate_engine *e, uint32_t slot)
 	gate_vm_spec_clear(&spec);
 }
 
+/* A node says what the prefixes around it say, too: that is theirs, unless nothing else is left. */
+static void drop_covering(struct gate_engine *e, struct rec *rec)
+{
+	const struct gate_prefix *ip = &rec->subject.ip;
+	const struct rec *around;
+	struct gate_own own;
+
+	gate_engine_rec_copy(rec, &own);
+	for (int len = ip->len - 1; (around = gate_engine_ip_cover(e, ip, len));
+	     len = around->subject.ip.len - 1) {
+		if (around->quarantine && around->quarantine_until == own.quarantine.until)
+			own.quarantine = (struct gate_quarantine){ 0 };
+		if (around->observe)
+			own.observe = false;
+	}
+	if (!gate_own_is_empty(&own))
+		gate_engine_rec_put(e, &own);
+	gate_own_clear(&own);
+}
+
+static void drop_all_covering(struct gate_engine *e)
+{
+	static const unsigned char first[GATE_ORDER_KEY];
+
+	/* In order: the widest, which keeps what it says, comes before what lies in it. */
+	for (struct gate_order_node *n = gate_order_from(&e->ip_recs, first); n; n = n->next[0])
+		drop_covering(e, n->value);
+}
+
 void gate_engine_recover(struct gate_engine *e)
 {
 	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++) {
@@ -156,4 +185,5 @@ void gate_engine_recover(struct gate_engine *e)
 		return; /* new maps: nothing to remember */
 	recover_default(e);
 	gate_sync_any_bases(e->sync, recover_override, e);
+	drop_all_covering(e);
 }

@@ -11,6 +11,7 @@
 #include <bpf/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct enginebox box;
 
@@ -138,19 +139,55 @@ static void test_entries_follow_policy_and_registration(void **state)
 	assert_false(box.g.m.vms[1].flags & GATE_VM_IPS);
 }
 
+static bool observed(const char *address)
+{
+	struct gate_address a = { 0 };
+	const struct gate_node *n;
+
+	assert_true(fake_gate_ip(&box.g, 1, address, &a));
+	n = a.base[0] ? fake_gate_node(&box.g, a.base[0], 0) : NULL;
+	return n && n->flags & GATE_NODE_OBSERVE;
+}
+
 static void test_of_many_covering_policies_a_quarantine_is_never_left_out(void **state)
 {
+	static const struct {
+		const char *subject, *words, *first, *second;
+		bool observed;
+	} table[] = {
+		{ "ip:192.0.2.0/24", "limit 1/s", "allow", "limit", false },
+		{ "ip:192.0.0.0/16", "quarantine", "allow+quarantine", "limit+quarantine", false },
+		{ "ip:192.0.2.0/28", "observe=on", "allow+quarantine", "limit+quarantine", true },
+		{ "ip:192.0.0.0/12", "block", "allow+quarantine", "limit+quarantine", true },
+		{ "ip:192.0.0.0/16", "release", "allow", "limit", true },
+		{ "ip:192.0.2.0/28", "observe=off", "allow", "limit", false },
+		{ "ip:192.0.0.0/12", "observe=on", "allow", "limit", true },
+		{ "ip:192.0.2.1", "drop", "limit", "block", true },
+		{ "ip:192.0.2.1", "observe=on", "inherit", "limit", true },
+		{ "ip:192.0.0.0/12", "quarantine for=600", "inherit+quarantine", "limit+quarantine",
+		  true },
+		{ "ip:192.0.2.1", "allow", "allow+quarantine", "limit+quarantine", true },
+	};
+	struct gate_subject s = box_subject("ip:192.0.2.0/24");
+
 	box_vm(&box, "web1", "ip=192.0.2.1");
 	change("ip:192.0.2.1", "allow");
-	change("ip:192.0.2.0/24", "limit 1/s");
-	change("ip:192.0.0.0/16", "quarantine");
-	check(&(struct expectation){ 1, "192.0.2.1", true, REG, "allow", "inherit+quarantine",
-				     true });
-	check(&(struct expectation){ ANY, "192.0.2.1", true, 0, "allow", "inherit+quarantine",
-				     false });
-	assert_string_equal(box_effective(&box, "ip:192.0.2.1", 0), "quarantine ip:192.0.0.0/16");
-	change("ip:192.0.0.0/16", "release");
-	check(&(struct expectation){ 1, "192.0.2.1", true, REG, "allow", "limit", true });
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		assert_int_equal(change(table[i].subject, table[i].words), 0);
+		check(&(struct expectation){ 1, "192.0.2.1", true, REG, table[i].first,
+					     table[i].second, true });
+		check(&(struct expectation){ ANY, "192.0.2.1", true, 0, table[i].first,
+					     table[i].second, false });
+		assert_int_equal(observed("192.0.2.1"), table[i].observed);
+	}
+	/* Whose it is is known even when only the kernel is left to ask. */
+	gate_engine_close(box.e);
+	unlink(box.g.store);
+	assert_int_equal(gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err), 0);
+	assert_false(gate_engine_own(box.e, &s)->quarantine.on);
+	assert_string_equal(box_effective(&box, "ip:192.0.2.1", 0), "quarantine ip:192.0.0.0/12");
+	change("ip:192.0.0.0/12", "release");
+	assert_string_equal(box_effective(&box, "ip:192.0.2.1", 0), "allow ip:192.0.2.1");
 }
 
 static void test_pairs_may_be_used_and_grant_nothing(void **state)
