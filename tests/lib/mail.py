@@ -123,6 +123,7 @@ retry     unix  - - n - - error
 discard   unix  - - n - - discard
 anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
+tlsmgr    unix  - - n 1000? 1 tlsmgr
 postlog   unix-dgram n - n - 1 postlogd
 """
 
@@ -130,10 +131,11 @@ postlog   unix-dgram n - n - 1 postlogd
 class Postfix:
     """
     A Postfix with a configuration, queue and log below `directory`. Without `relayhost`
-    it takes mail and discards it; with one it sends there what it is given.
+    it takes mail and discards it; with one it sends there what it is given. `settings`
+    are more lines of main.cf.
     """
 
-    def __init__(self, ns, directory, interfaces, relayhost=""):
+    def __init__(self, ns, directory, interfaces, relayhost="", settings=""):
         self.ns, self.dir = ns, directory
         for sub in ("", "queue", "data"):
             os.makedirs(os.path.join(directory, sub), exist_ok=True)
@@ -142,7 +144,7 @@ class Postfix:
         with open(os.path.join(directory, "main.cf"), "w") as f:
             f.write(MAIN_CF.format(dir=directory, name=f"{ns.name}.example",
                                    transport="smtp" if relayhost else "discard",
-                                   relayhost=relayhost))
+                                   relayhost=relayhost) + settings)
         with open(os.path.join(directory, "master.cf"), "w") as f:
             f.write(MASTER_CF)
             for address in interfaces:
