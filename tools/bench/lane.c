@@ -18,22 +18,14 @@
  *   counters                of all VMs together
  */
 #include "lib/bench.h"
+#include "lib/link.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <errno.h>
-#include <ifaddrs.h>
-#include <linux/if_link.h>
-#include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#define TCX_INGRESS 46 /* bpf_attach_type; not in libbpf 1.1's header */
-#define TCX_EGRESS  47
 
 struct lane {
 	const char *in, *out;
@@ -46,33 +38,6 @@ struct lane {
 	uint8_t frame[BENCH_FRAME_MAX];
 	int len;
 };
-
-/*
- * Frames that were handed to the device, a sink: dummy counts them as sent, ifb as
- * received. 32 bits, differences survive a wrap.
- */
-static uint32_t taken_by(const char *name)
-{
-	const struct rtnl_link_stats *stats;
-	struct ifaddrs *all, *i;
-	uint32_t n = 0;
-	bool found = false;
-
-	if (getifaddrs(&all))
-		bench_die("cannot list the interfaces: %m");
-	for (i = all; i; i = i->ifa_next) {
-		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_PACKET ||
-		    strcmp(i->ifa_name, name))
-			continue;
-		stats = i->ifa_data;
-		n = stats->tx_packets + stats->rx_packets;
-		found = true;
-	}
-	freeifaddrs(all);
-	if (!found)
-		bench_die("no interface %s", name);
-	return n;
-}
 
 static int program(const struct lane *l, const char *name)
 {
@@ -97,16 +62,10 @@ static void hook(struct lane *l, int which, const char *name)
 {
 	int prog = program(l, name);
 
-	if (l->link[which] >= 0)
-		close(l->link[which]);
-	l->link[which] = -1;
-	if (prog < 0)
-		return;
-	l->link[which] = bpf_link_create(prog, which ? (int)l->out_index : (int)l->in_index,
-					 which ? TCX_EGRESS : TCX_INGRESS, NULL);
-	if (l->link[which] < 0)
-		bench_die("cannot attach %s: %s", name,
-			  errno == EINVAL ? "this kernel has no tcx" : strerror(errno));
+	bench_link_drop(&l->link[which]);
+	if (prog >= 0)
+		l->link[which] = bench_link(prog, which ? l->out_index : l->in_index,
+					    which ? BENCH_EGRESS : BENCH_INGRESS);
 }
 
 static void set_frames(struct lane *l, const char *shape_name, long vms, bool flows)
@@ -116,6 +75,7 @@ static void set_frames(struct lane *l, const char *shape_name, long vms, bool fl
 	if (vms < 1)
 		bench_die("frames: from how many VMs?");
 	l->len = bench_frame(shape, 0, l->frame);
+	memcpy(l->ref.link_header, l->frame, BENCH_LINK_HEADER);
 	l->generator =
 		shape == BENCH_OTHER6 || shape == BENCH_TAGGED ? l->ref.same_xdp : l->ref.gen_xdp;
 	bench_gen_set(&l->ref, BENCH_ALL_CPUS, 0, vms, flows, l->frame);
@@ -128,14 +88,14 @@ static void blast(struct lane *l, unsigned n)
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = l->frame, .data_size_in = l->len,
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)n,
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
-	uint32_t before = taken_by(l->out);
+	uint32_t before = bench_frames_taken(l->out);
 	uint64_t begin = bench_cpu_now();
 
 	if (bpf_prog_test_run_opts(l->generator, &opts))
 		bench_die("live frames: %m");
 	begin = bench_cpu_now() - begin;
 	printf("{\"ns\":%.3f,\"delivered\":%.6f}\n", (double)begin / n,
-	       (double)(taken_by(l->out) - before) / n);
+	       (double)(bench_frames_taken(l->out) - before) / n);
 }
 
 static void counters(const struct lane *l)

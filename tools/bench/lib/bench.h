@@ -58,6 +58,7 @@ struct bench_progs {
 	int gen_xdp, same_xdp, gen_tc, empty, drop_all, bucket_locked, bucket_word;
 	int jump;
 	struct bench_gen *gen; /* BENCH_GENS of them */
+	uint8_t *link_header;  /* BENCH_LINK_HEADER bytes of what same_xdp sends */
 };
 void bench_progs_open(struct bench_progs *p);
 /* What gen_tc hands on to. */

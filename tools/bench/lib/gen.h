@@ -5,9 +5,10 @@
 
 #include <linux/types.h>
 
-#define BENCH_FRAME 54 /* Ethernet, IPv4, TCP */
-#define BENCH_TAKES 16 /* tokens that a bucket's program takes in one run */
-#define BENCH_GENS  64 /* one for each CPU, by its number; a power of two */
+#define BENCH_FRAME	  54 /* Ethernet, IPv4, TCP */
+#define BENCH_TAKES	  16 /* tokens that a bucket's program takes in one run */
+#define BENCH_LINK_HEADER 18 /* Ethernet with a tag */
+#define BENCH_GENS	  64 /* one for each CPU, by its number; a power of two */
 
 /* VM number v sends from 02:00:vv:vv:vv:vv and 10.v.v.v. */
 struct bench_gen {

@@ -26,6 +26,7 @@ void bench_progs_open(struct bench_progs *p)
 	p->bucket_word = bpf_program__fd(skel->progs.bucket_word);
 	p->jump = bpf_map__fd(skel->maps.jump);
 	p->gen = skel->bss->gen;
+	p->link_header = skel->bss->link_header;
 }
 
 void bench_progs_jump(struct bench_progs *p, int prog)
