@@ -88,7 +88,7 @@ int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, stru
 		r = save_tenant(e, own->subject.name, err);
 	if (r)
 		return r;
-	return gate_store_put_own(e->store, own, rec ? rec->first_mac : 0, e->m->conf->ports,
+	return gate_store_put_own(e->store, own, rec ? rec->first_mac : 0, !rec, e->m->conf->ports,
 				  e->m->conf->nports, err);
 }
 

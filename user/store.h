@@ -46,9 +46,12 @@ void gate_store_rollback(struct gate_store *st);
 
 int gate_store_put_vm(struct gate_store *st, const struct gate_vm_spec *vm, struct gate_error *err);
 int gate_store_del_vm(struct gate_store *st, const char *name, struct gate_error *err);
-/** gate_store_put_own() - replaces; an empty record is deleted */
+/**
+ * gate_store_put_own() - replaces; an empty record is deleted
+ * @is_new: the store has nothing of this subject, so nothing needs to be taken out
+ */
 int gate_store_put_own(struct gate_store *st, const struct gate_own *own, uint64_t first_mac,
-		       const uint16_t *ports, unsigned nports, struct gate_error *err);
+		       bool is_new, const uint16_t *ports, unsigned nports, struct gate_error *err);
 int gate_store_del_own(struct gate_store *st, const struct gate_subject *s, struct gate_error *err);
 int gate_store_put_tenant(struct gate_store *st, uint32_t id, const char *name,
 			  struct gate_error *err);
@@ -96,8 +99,8 @@ int gate_store_last_refusals(struct gate_store *st,
 					int64_t time_ms),
 			     void *arg, struct gate_error *err);
 /** gate_store_move_reports() - hours since a time and refusals become another subject's */
-int gate_store_move_reports(struct gate_store *st, const char *from, const char *to,
-			    int64_t since, int64_t until, struct gate_error *err);
+int gate_store_move_reports(struct gate_store *st, const char *from, const char *to, int64_t since,
+			    int64_t until, struct gate_error *err);
 /** gate_store_prune_reports() - forgets what is older than this (Unix s) */
 int gate_store_prune_reports(struct gate_store *st, int64_t before, struct gate_error *err);
 

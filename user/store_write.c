@@ -171,7 +171,7 @@ static int put_subject(struct gate_store *st, const char *subject, const struct 
 }
 
 int gate_store_put_own(struct gate_store *st, const struct gate_own *own, uint64_t first_mac,
-		       const uint16_t *ports, unsigned nports, struct gate_error *err)
+		       bool is_new, const uint16_t *ports, unsigned nports, struct gate_error *err)
 {
 	char subject[GATE_SUBJECT_LEN + 4];
 	int r;
@@ -180,10 +180,11 @@ int gate_store_put_own(struct gate_store *st, const struct gate_own *own, uint64
 		return gate_store_del_own(st, &own->subject, err);
 	gate_format_subject(&own->subject, subject, sizeof(subject));
 	r = put_subject(st, subject, own, first_mac, err);
-	if (!r)
+	if (!r && (own->scope[0].state != GATE_INHERIT || !is_new))
 		r = put_policy(st, subject, 0, &own->scope[0], err);
 	for (unsigned i = 0; i < nports && !r; i++)
-		r = put_policy(st, subject, ports[i], &own->scope[1 + i], err);
+		if (own->scope[1 + i].state != GATE_INHERIT || !is_new)
+			r = put_policy(st, subject, ports[i], &own->scope[1 + i], err);
 	return r;
 }
 
