@@ -26,6 +26,8 @@ VOLATILE = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|milliseconds)\b"), "N ms"),
     (re.compile(r"\b(\d+h )?\d+m \d+s\b"), "TIME"),
     (re.compile(r"\b\d+\.\d+\b(?!\.)"), "N"),
+    (re.compile(r"IO::Socket::\w+"), "IO::Socket"),
+    (re.compile(r"\d+ B\b|\b(N|\d+) kB\b"), "SIZE"),
     (re.compile(r"[ \t]+"), " "),
 )
 
