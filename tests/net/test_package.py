@@ -178,7 +178,7 @@ def test_install_configure_start_upgrade_remove_purge():
         assert "systemctl enable --now gate25d" in said
         assert host.run("getent", "passwd", "gate25").stdout and host.run("gate25", "version").stdout
         assert host.run("gate25d", "--check-config").returncode == 0
-        assert "@" not in host.run("cat", "/lib/systemd/system/gate25d.service").stdout
+        assert "@SBINDIR@" not in host.run("cat", "/lib/systemd/system/gate25d.service").stdout
 
         # configure, start
         with open(host.path("/etc/gate25/conf.d/site.conf"), "w") as f:

@@ -90,6 +90,7 @@ int cmd_doctor(struct cli *c)
 	doctor_hooks(&d);
 	runs = doctor_daemon(&d);
 	doctor_rights(&d, runs);
+	doctor_links(&d);
 	doctor_pass_through(&d);
 	doctor_clock(&d);
 	if (c->json) {

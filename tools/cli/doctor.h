@@ -24,6 +24,8 @@ void doctor_kernel(struct doctor *d);
 void doctor_bpffs(struct doctor *d);
 void doctor_rights(struct doctor *d, bool daemon_runs);
 void doctor_hooks(struct doctor *d);
+/* doctor_links.c */
+void doctor_links(struct doctor *d);
 /* doctor_host.c */
 bool doctor_daemon(struct doctor *d); /* does it run? */
 void doctor_pass_through(struct doctor *d);

@@ -165,7 +165,7 @@ void doctor_pass_through(struct doctor *d)
 	if (vhost_user_sockets())
 		doctor_say(d, FINDING_WARNING, "vhost_user", remedy,
 			   "guests are connected by vhost-user, which passes the kernel by");
-	if (!vfio && !sriov)
+	if (!vfio && !sriov && !vhost_user_sockets())
 		doctor_say(d, FINDING_OK, "pass_through", NULL,
 			   "no network device is passed through to guests");
 }
