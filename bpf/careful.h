@@ -14,7 +14,6 @@
 
 #define MAX_LINK_HEADERS 10 /* tags, SNAP, PPPoE, MPLS labels together */
 #define MAX_EXTENSIONS	 8
-#define LINK_LOOKAHEAD	 8 /* bytes behind the link layer by which it is told what follows */
 
 /* Longest AH (257 words) and the ports behind it, in fragment units of 8 bytes. */
 #define AH_REACH ((257 * 4 + 4 + 7) / 8)

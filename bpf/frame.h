@@ -43,6 +43,8 @@ struct frame {
 	__u32 bytes, segments; /* of the whole frame, as it was or will be cut */
 };
 
+#define LINK_LOOKAHEAD 8 /* bytes behind the link layer by which it is told what follows */
+
 #define ETH_LEN	 14
 #define VLAN_LEN 4
 #define IPV4_LEN 20

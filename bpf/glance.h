@@ -93,7 +93,9 @@ static __always_inline __u32 glance(ctx_t *ctx, bool reply, const volatile struc
 	if (type == TYPE_IPV6)
 		return glance_ipv6(ctx, data + ETH_LEN, end, ETH_LEN, csum, reply, gp);
 	if (type != TYPE_VLAN)
-		return may_carry_ip(type) ? FRAME_CLOSER : FRAME_OTHER;
+		return may_carry_ip(type) || is_rewritable(csum, ETH_LEN + LINK_LOOKAHEAD, 0)
+			       ? FRAME_CLOSER
+			       : FRAME_OTHER;
 
 	/* One tag in the data: XDP, and whatever brings a second one. */
 	if (data + ETH_LEN + VLAN_LEN + IPV4_LEN + 4 > end || csum)
