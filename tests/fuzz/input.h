@@ -15,10 +15,13 @@
 #define INPUT_REPLY  0x01 /* the frame goes to the VM */
 #define INPUT_ESP    0x02 /* esp_unreadable */
 #define INPUT_PORTS  0x04 /* three gated ports, else one */
+#define INPUT_GSO    0x08 /* will be segmented */
+#define INPUT_CSUM   0xf0 /* a quarter of where a checksum is yet to be written, 0 = nowhere */
 
 struct input {
 	const uint8_t *frame;
 	uint32_t len, linear; /* linear <= len */
+	uint32_t csum;
 	uint8_t flags;
 };
 
@@ -33,6 +36,7 @@ static inline int input_decode(struct input *in, const uint8_t *bytes, size_t si
 	if (in->linear > in->len)
 		in->linear = in->len;
 	in->flags = bytes[2];
+	in->csum = (in->flags >> 4) * 4U;
 	return 1;
 }
 
