@@ -17,7 +17,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 PKGS     := libbpf libnl-3.0 libnl-route-3.0 libmicrohttpd jansson sqlite3 libsystemd inih \
             libseccomp libcap
-CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0
+CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0 libxml-2.0
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -I$(INC) -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' \
             -DGATE_SYSCONFDIR='"/etc/gate25"'
@@ -43,7 +43,7 @@ SKEL     := $(B)/gate25.skel.h $(B)/early.skel.h
 LIB      := $(B)/libgate25.a
 LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
-CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
 .PHONY: all clean check check-long next unit bpf-tests net deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
@@ -85,7 +85,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
 # These run the CLI itself, all of it but main().
 $(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(CLI_OBJ)) $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) $(CLI_LIBS) -lcmocka -o $@
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
@@ -146,6 +146,8 @@ install: all
 	$(Q)$(foreach m,$(MAN),install -D -m 644 tools/man/$(m) $(DESTDIR)$(call man_path,$(m)) &&) :
 	$(call put,644,tools/completion/gate25.bash,$(BASHCOMP)/gate25)
 	$(call put,644,tools/completion/_gate25,$(ZSHCOMP)/_gate25)
+	$(call put,755,tools/hooks/libvirt-qemu,$(SHARE)/hooks/libvirt-qemu)
+	$(call put,755,tools/hooks/proxmox,$(SHARE)/hooks/proxmox)
 	$(Q)$(foreach u,$(UNITS),install -D -m 644 tools/units/$(u) $(DESTDIR)$(SYSTEMD)/systemd/system/$(u) &&) :
 	$(Q)sed -i 's|@SBINDIR@|$(SBINDIR)|' $(DESTDIR)$(SYSTEMD)/systemd/system/gate25d.service
 	$(call put,644,tools/units/gate25.sysusers,$(SYSTEMD)/sysusers.d/gate25.conf)
@@ -204,7 +206,7 @@ lint-static: $(SKEL)
 		--suppressions-list=.cppcheck -D__x86_64__ -D_GNU_SOURCE -Iinclude -Iuser \
 		-DGATE_VERSION='"$(VERSION)"' -j 2 $(USER_C)
 lint-scripts:
-	$(Q)shellcheck $(wildcard scripts/*.sh) .ci/run
+	$(Q)shellcheck $(wildcard scripts/*.sh tools/hooks/*) .ci/run
 	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard scripts/*.py tests/lib/*.py tests/net/*.py tests/vm/*.py)
 
 clean:

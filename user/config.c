@@ -89,6 +89,8 @@ static const struct config_option options[] = {
 	  .expects = "the name of a group, or nothing" },
 	{ "control", "readers", config_set_group, AT(readers),
 	  .expects = "the name of a group, or nothing" },
+	{ "control", "contact", config_set_string, AT(contact), 0, 250,
+	  .expects = "up to 250 bytes" },
 	{ "store", "path", config_set_path, AT(store_path), 1, 255,
 	  .expects = "an absolute path of at most 255 bytes" },
 	{ "bpf", "pin", config_set_path, AT(pin), 1, PIN_PATH_MAX,
@@ -360,6 +362,7 @@ static int set_default_strings(struct gate_config *c)
 		{ &c->socket, "/run/gate25/control.sock" },
 		{ &c->group, "gate25" },
 		{ &c->readers, "" },
+		{ &c->contact, "" },
 		{ &c->store_path, "/var/lib/gate25/gate25.db" },
 		{ &c->pin, "/sys/fs/bpf/gate25" },
 		{ &c->notify_command, "" },
@@ -489,6 +492,7 @@ void gate_config_free(struct gate_config *c)
 	free(c->socket);
 	free(c->group);
 	free(c->readers);
+	free(c->contact);
 	free(c->store_path);
 	free(c->pin);
 	free(c->notify_command);

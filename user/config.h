@@ -48,7 +48,7 @@ struct gate_config {
 	enum gate_per_vm per_vm;
 	char *textfile;
 	/* [control] */
-	char *socket, *group, *readers;
+	char *socket, *group, *readers, *contact;
 	/* [store], [bpf], [notify] */
 	char *store_path, *pin, *notify_command;
 };

@@ -71,6 +71,7 @@ static int guard(struct gate_control *ctl, const struct gate_config *c, struct g
 	if (chmod(ctl->path, policy.readers == GATE_NO_GROUP ? 0660 : 0666) < 0)
 		return failed(err, "cannot set the mode of %s: %s", ctl->path, strerror(errno));
 	ctl->policy = policy;
+	snprintf(ctl->host.contact, sizeof(ctl->host.contact), "%s", c->contact ? c->contact : "");
 	return 0;
 }
 

@@ -33,7 +33,10 @@ static void load_line(struct follower *f)
 
 	f->part.len = f->sent = 0;
 	if (f->at < first) {
-		gate_buf_printf(&f->part, "{\"version\":1,\"kind\":\"lost\",\"count\":%llu}\n",
+		gate_buf_printf(&f->part,
+				"{\"version\":1,\"kind\":\"lost\",\"count\":%llu,\"text\":\"%llu "
+				"events were not told: this reader is too slow\"}\n",
+				(unsigned long long)(first - f->at),
 				(unsigned long long)(first - f->at));
 		f->at = first;
 		return;

@@ -104,6 +104,8 @@ int gate_control_shadow_promote(struct request *r, struct gate_buf *out, struct 
 int gate_control_shadow_drop(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_policies(struct request *r, struct gate_buf *out, struct gate_error *err);
 int gate_control_events(struct request *r, struct gate_buf *out, struct gate_error *err);
+int gate_control_report(struct request *r, struct gate_buf *out, struct gate_error *err);
+int gate_control_undo(struct request *r, struct gate_buf *out, struct gate_error *err);
 
 /* Upload of a policy set: bytes as they come; a line that is wrong is told at the end. */
 int gate_control_upload_open(struct request *r);

@@ -214,6 +214,19 @@ int gate_engine_audit(struct gate_engine *e, const struct gate_subject *s, unsig
 		      int (*cb)(void *, const struct gate_audit_row *), void *arg,
 		      struct gate_error *err);
 
+/* A change that was taken back. */
+struct gate_undone {
+	int64_t id;
+	char action[32], actor[64];
+	struct gate_subject subject;
+};
+/*
+ * Puts things as they stood before a change of the audit trail; id 0 = the last one
+ * that this actor made. Itself audited. -EEXIST with a sentence: changed since.
+ */
+int gate_engine_undo(struct gate_engine *e, const struct gate_actor *who, int64_t id,
+		     const char *reason, struct gate_undone *out, struct gate_error *err);
+
 /* ---- what VMs tried ---- */
 
 #define GATE_REPORT_DAYS     30 /* hours and refusals are kept so long */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The audit trail: who changed what, when, why. */
 #include "engine_priv.h"
+#include "json.h"
 
 #include <jansson.h>
 
@@ -155,6 +156,72 @@ void gate_engine_audit_plain(struct audit_note *n, const struct gate_actor *who,
 			     const char *reason)
 {
 	begin(n, who, subject, action, reason);
+}
+
+/* An item of the list "own", or the member "vm"; the writer of items ends its line. */
+static void put_item(struct gate_buf *b, const struct gate_engine *e,
+		     const struct gate_set_item *it)
+{
+	gate_json_item(b, it, e->m->conf->ports);
+	if (!b->failed)
+		b->len--;
+}
+
+void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
+			      const struct audit_before *before)
+{
+	struct gate_set_item it = { .vm.binding = -1 };
+	size_t len = strlen(n->row.detail) - 1;
+	struct gate_buf b = { 0 };
+
+	gate_buf_add(&b, n->row.detail, len);
+	gate_json_open(&b, "before", '{');
+	if (before->with_vm && before->vm) {
+		gate_buf_puts(&b, "\"vm\":\n");
+		it.is_vm = true;
+		it.vm = *before->vm;
+		put_item(&b, e, &it);
+		it.is_vm = false;
+	} else if (before->with_vm) {
+		gate_json_null(&b, "vm");
+	}
+	gate_json_open(&b, "own", '[');
+	for (unsigned i = 0; i < before->nown; i++) {
+		const struct rec *rec = gate_engine_rec(e, &before->own[i]);
+
+		if (rec)
+			gate_engine_rec_own(rec, &it.own);
+		else
+			gate_own_init(&it.own, &before->own[i]);
+		put_item(&b, e, &it);
+	}
+	gate_buf_puts(&b, "]}}");
+	gate_buf_putc(&b, '\0');
+	if (b.failed) { /* then it cannot be taken back, which undo says */
+		gate_buf_free(&b);
+		return;
+	}
+	free(n->detail);
+	n->row.detail = n->detail = b.data;
+}
+
+void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *note,
+				  const struct gate_subject *s)
+{
+	const struct audit_before before = { .own = { *s }, .nown = 1 };
+
+	gate_engine_audit_before(e, note, &before);
+}
+
+void gate_engine_audit_undo(struct audit_note *n, const struct gate_actor *who,
+			    const struct gate_subject *subject, const struct audit_undo *undo)
+{
+	json_t *o = json_pack("{s:I}", "undoes", (json_int_t)undo->id);
+
+	begin(n, who, subject, "undo", undo->reason);
+	n->detail = json_dumps(o, JSON_COMPACT);
+	n->row.detail = n->detail ? n->detail : "{}";
+	json_decref(o);
 }
 
 void gate_engine_audit_clear(struct audit_note *n)

@@ -283,7 +283,7 @@ static void tell_change(struct gate_engine *e, const struct audit_note *note,
 	gate_engine_tell_audit(e, GATE_N_POLICY, s, &note->row);
 }
 
-static int put(struct gate_engine *e, const struct gate_own *own, const struct audit_note *note,
+static int put(struct gate_engine *e, const struct gate_own *own, struct audit_note *note,
 	       struct gate_error *err)
 {
 	const struct rec *rec = gate_engine_rec(e, &own->subject);
@@ -292,6 +292,7 @@ static int put(struct gate_engine *e, const struct gate_own *own, const struct a
 
 	if (r)
 		return r;
+	gate_engine_audit_before_own(e, note, &own->subject);
 	if (rec)
 		gate_engine_rec_own(rec, &before);
 	if (gate_engine_opens(e, &own->subject, rec ? &before : NULL, own)) {
@@ -338,6 +339,19 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 		gate_engine_audit_clear(&note);
 	}
 	gate_own_clear(&own);
+	return r;
+}
+
+int gate_engine_put_own_as(struct gate_engine *e, const struct gate_actor *who,
+			   const struct gate_own *own, const struct audit_undo *undo,
+			   struct gate_error *err)
+{
+	struct audit_note note;
+	int r;
+
+	gate_engine_audit_undo(&note, who, &own->subject, undo);
+	r = put(e, own, &note, err);
+	gate_engine_audit_clear(&note);
 	return r;
 }
 

@@ -258,6 +258,25 @@ void gate_engine_audit_vm(struct audit_note *n, const struct gate_actor *who, co
 void gate_engine_audit_plain(struct audit_note *n, const struct gate_actor *who,
 			     const struct gate_subject *subject, const char *action,
 			     const char *reason);
+/* How things stood before a change: what undo puts back. */
+struct audit_before {
+	bool with_vm;			/* a registration was changed, made or dropped */
+	const struct gate_vm_spec *vm;	/* NULL = there was none */
+	struct gate_subject own[16];	/* whose records are changed, empty ones too */
+	unsigned nown;
+};
+void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
+			      const struct audit_before *b);
+/* The same for one subject as it stands now. */
+void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *n,
+				  const struct gate_subject *s);
+/* The change takes back another. */
+struct audit_undo {
+	int64_t id;
+	const char *reason;
+};
+void gate_engine_audit_undo(struct audit_note *n, const struct gate_actor *who,
+			    const struct gate_subject *subject, const struct audit_undo *undo);
 void gate_engine_audit_clear(struct audit_note *n);
 int gate_engine_save_audit(struct gate_engine *e, const struct audit_note *n,
 			   struct gate_error *err);
@@ -297,6 +316,17 @@ void gate_engine_store_tick(struct gate_engine *e, int64_t now);
 /* Staff have read that the store was lost. */
 void gate_engine_store_acknowledge(struct gate_engine *e);
 void gate_engine_store_close(struct gate_engine *e);
+
+/* ---- undo: the same changes under its name ---- */
+
+int gate_engine_put_own_as(struct gate_engine *e, const struct gate_actor *who,
+			   const struct gate_own *own, const struct audit_undo *undo,
+			   struct gate_error *err);
+int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_actor *who,
+			  const struct gate_vm_spec *vm, const struct audit_undo *undo,
+			  struct gate_error *err);
+int gate_engine_vm_del_as(struct gate_engine *e, const struct gate_actor *who, const char *name,
+			  const struct audit_undo *undo, struct gate_error *err);
 
 /* ---- what VMs tried (engine_report.c) ---- */
 

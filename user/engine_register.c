@@ -2,6 +2,8 @@
 /* Registration of VMs: PUT and DELETE. Durable first, then in force. */
 #include "engine_priv.h"
 
+#include <errno.h>
+
 #define REASON_MAX 255
 
 static int check_reason(const char *reason, struct gate_error *err)
@@ -95,6 +97,53 @@ static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
 	return 0;
 }
 
+/* A new VM takes over what its ports had of their own; an undo gives it back. */
+static void note_before(struct gate_engine *e, const struct gate_vm_spec *spec,
+			const struct vm *old, struct audit_note *note)
+{
+	struct audit_before before = { .with_vm = true, .vm = old ? &old->spec : NULL };
+	const unsigned most = sizeof(before.own) / sizeof(before.own[0]);
+
+	for (unsigned i = 0; i < spec->nports && before.nown < most; i++) {
+		struct gate_subject s = { .kind = GATE_S_PORT };
+
+		copy_name(s.name, spec->ports[i]);
+		if (gate_engine_rec(e, &s))
+			before.own[before.nown++] = s;
+	}
+	gate_engine_audit_before(e, note, &before);
+}
+
+static int check_put(struct gate_engine *e, const struct gate_vm_spec *spec, const struct vm *old,
+		     struct gate_error *err)
+{
+	int r = gate_engine_vm_check(e, spec, old, err);
+
+	return r || old ? r : check_room(e, spec, err);
+}
+
+int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_actor *who,
+			  const struct gate_vm_spec *vm, const struct audit_undo *undo,
+			  struct gate_error *err)
+{
+	const struct vm *old = gate_table_get(&e->vms, vm->name, strlen(vm->name));
+	struct gate_subject s = { .kind = GATE_S_VM };
+	struct gate_vm_spec spec = *vm;
+	struct audit_note note;
+	int r;
+
+	spec.registered = true;
+	copy_name(s.name, vm->name);
+	r = check_put(e, &spec, old, err);
+	if (r)
+		return r;
+	gate_engine_audit_undo(&note, who, &s, undo);
+	note_before(e, &spec, old, &note);
+	r = put(e, &spec, &note, err);
+	gate_engine_audit_clear(&note);
+	return r;
+}
+
 int gate_engine_vm_put(struct gate_engine *e, const struct gate_actor *who,
 		       const struct gate_vm_spec *vm, bool create, bool must_exist,
 		       const char *reason, struct gate_error *err)
@@ -110,12 +159,11 @@ int gate_engine_vm_put(struct gate_engine *e, const struct gate_actor *who,
 	if (!r && !old && must_exist)
 		r = gate_error_set(err, GATE_ERR_NO_SUBJECT, "there is no vm:%s", vm->name);
 	if (!r)
-		r = gate_engine_vm_check(e, &spec, old, err);
-	if (!r && !old)
-		r = check_room(e, &spec, err);
+		r = check_put(e, &spec, old, err);
 	if (r)
 		return r;
 	gate_engine_audit_vm(&note, who, old ? "vm set" : "vm add", &spec, reason);
+	note_before(e, &spec, old, &note);
 	r = put(e, &spec, &note, err);
 	gate_engine_audit_clear(&note);
 	return r;
@@ -140,31 +188,73 @@ static int save_del(struct gate_engine *e, const struct vm *vm, const struct aud
 	return gate_engine_save_end(e, r, err);
 }
 
+/* Before all that is asked for it goes, with its policy. */
+static void note_gone(struct gate_engine *e, const struct vm *vm, struct audit_note *note)
+{
+	struct audit_before before = { .with_vm = true, .vm = &vm->spec };
+
+	gate_engine_vm_subject(vm, &before.own[0]);
+	before.nown = gate_engine_rec(e, &before.own[0]) ? 1 : 0;
+	gate_engine_audit_before(e, note, &before);
+}
+
+/* Takes `note`. */
+static int del(struct gate_engine *e, struct vm *vm, struct audit_note *note,
+	       struct gate_error *err)
+{
+	struct gate_error why;
+	struct gate_subject s;
+	int r;
+
+	gate_engine_vm_subject(vm, &s);
+	note_gone(e, vm, note);
+	r = save_del(e, vm, note, &why);
+	if (!r) {
+		gate_engine_vm_remove(e, vm);
+		gate_sync_revision(e->sync);
+		gate_engine_tell_audit(e, GATE_N_IDENTITY, &s, &note->row);
+	}
+	gate_engine_audit_clear(note);
+	return r ? gate_error_set(err, GATE_ERR_FAILED,
+				  "nothing is changed, it could not be saved: %.400s", why.message)
+		 : 0;
+}
+
+static struct vm *find_named(struct gate_engine *e, const char *name, struct gate_error *err)
+{
+	struct vm *vm = gate_table_get(&e->vms, name, strlen(name));
+
+	if (!vm)
+		gate_error_set(err, GATE_ERR_NO_SUBJECT, "there is no vm:%.63s", name);
+	return vm;
+}
+
+int gate_engine_vm_del_as(struct gate_engine *e, const struct gate_actor *who, const char *name,
+			  const struct audit_undo *undo, struct gate_error *err)
+{
+	struct vm *vm = find_named(e, name, err);
+	struct audit_note note;
+	struct gate_subject s;
+
+	if (!vm)
+		return -ENOENT;
+	gate_engine_vm_subject(vm, &s);
+	gate_engine_audit_undo(&note, who, &s, undo);
+	return del(e, vm, &note, err);
+}
+
 int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, const char *name,
 		       const char *reason, struct gate_error *err)
 {
-	struct vm *vm = gate_table_get(&e->vms, name, strlen(name));
-	struct gate_subject s = { .kind = GATE_S_VM };
 	struct audit_note note;
-	struct gate_error why;
+	struct vm *vm;
 	int r = check_reason(reason, err);
 
-	if (!r && !vm)
-		r = gate_error_set(err, GATE_ERR_NO_SUBJECT, "there is no vm:%.63s", name);
 	if (r)
 		return r;
+	vm = find_named(e, name, err);
+	if (!vm)
+		return -ENOENT;
 	gate_engine_audit_vm(&note, who, "vm del", &vm->spec, reason);
-	r = save_del(e, vm, &note, &why);
-	if (r) {
-		gate_engine_audit_clear(&note);
-		return gate_error_set(err, GATE_ERR_FAILED,
-				      "nothing is changed, it could not be saved: %.400s",
-				      why.message);
-	}
-	copy_name(s.name, vm->spec.name);
-	gate_engine_vm_remove(e, vm);
-	gate_sync_revision(e->sync);
-	gate_engine_tell_audit(e, GATE_N_IDENTITY, &s, &note.row);
-	gate_engine_audit_clear(&note);
-	return 0;
+	return del(e, vm, &note, err);
 }

@@ -201,11 +201,17 @@ static int save_audit(struct set_plan *p, size_t i, struct gate_error *err)
 					   "{\"op\":\"remove\"}" };
 	const struct set_change *ch = &p->changes[i];
 	struct audit_note note;
+	int r;
 
 	gate_engine_audit_plain(&note, p->who, &ch->subject,
 				is_vm_change(p, i) ? "apply vm" : "apply", "");
 	note.row.detail = ops[ch->op == '+' ? 0 : ch->op == '~' ? 1 : 2];
-	return gate_engine_save_audit(p->e, &note, err);
+	/* registrations are taken back by applying an earlier set */
+	if (!is_vm_change(p, i))
+		gate_engine_audit_before_own(p->e, &note, &ch->subject);
+	r = gate_engine_save_audit(p->e, &note, err);
+	gate_engine_audit_clear(&note);
+	return r;
 }
 
 static int save_plan(struct set_plan *p, struct gate_error *err)

@@ -83,23 +83,12 @@ static void format_record(struct gate_buf *b, const struct gate_event *ev)
 	gate_json_uint(b, "dport", ev->dport);
 }
 
-/* RFC 3339 with milliseconds: events of one second have an order too. */
-static void format_time(struct gate_buf *b, int64_t time_ms)
-{
-	char text[48], with_ms[64];
-
-	gate_format_time(time_ms / 1000, text, sizeof(text));
-	text[strcspn(text, "Z")] = '\0';
-	snprintf(with_ms, sizeof(with_ms), "%s.%03dZ", text, (int)(time_ms % 1000));
-	gate_json_string(b, "time", with_ms);
-}
-
 void gate_events_format(struct gate_buf *b, uint64_t number, const struct gate_notice *n)
 {
 	gate_json_open(b, NULL, '{');
 	gate_json_version(b);
 	gate_json_uint(b, "id", number);
-	format_time(b, n->time_ms);
+	gate_json_time_ms(b, "time", n->time_ms);
 	gate_json_string(b, "kind", gate_notice_kind_name(n->kind));
 	gate_json_string(b, "subject", gate_json_or_null(n->subject));
 	gate_json_string(b, "text", n->text);

@@ -20,6 +20,8 @@ void gate_json_uint(struct gate_buf *b, const char *key, uint64_t value);
 void gate_json_bool(struct gate_buf *b, const char *key, bool value);
 void gate_json_null(struct gate_buf *b, const char *key);
 void gate_json_time(struct gate_buf *b, const char *key, int64_t unix_s); /* 0 = null */
+/* With milliseconds: what happens within one second has an order too. */
+void gate_json_time_ms(struct gate_buf *b, const char *key, int64_t unix_ms);
 /* Text that is JSON already. */
 void gate_json_raw(struct gate_buf *b, const char *key, const char *json);
 /* "version":1, which every answer begins with. */
@@ -85,6 +87,10 @@ struct gate_json_why {
 };
 int gate_json_read_why(const char *text, size_t len, struct gate_json_why *out,
 		       struct gate_error *err);
+
+/* Body of POST /v1/undo; *id 0 = none was named. `reason` has 256 bytes. */
+int gate_json_read_undo(const char *text, size_t len, int64_t *id, char *reason,
+			struct gate_error *err);
 
 /* A reason given by staff: at most 255 bytes, no control characters. */
 int gate_json_check_reason(const char *s, char out[256], struct gate_error *err);

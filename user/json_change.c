@@ -191,3 +191,22 @@ int gate_json_read_why(const char *text, size_t len, struct gate_json_why *out,
 	*out = w;
 	return 0;
 }
+
+int gate_json_read_undo(const char *text, size_t len, int64_t *id, char *reason,
+			struct gate_error *err)
+{
+	static const char *const keys[] = { "id", "reason", NULL };
+	_cleanup_json_ json_t *o = NULL;
+	uint64_t n = 0;
+	int r;
+
+	reason[0] = '\0';
+	r = gate_jr_object(text, len, keys, &o, err);
+	if (!r)
+		r = gate_jr_uint(o, "id", 1, INT64_MAX, &n, err);
+	if (!r)
+		r = gate_jr_reason(o, reason, err);
+	if (!r)
+		*id = (int64_t)n;
+	return r;
+}

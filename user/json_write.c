@@ -2,6 +2,8 @@
 /* Model -> JSON text. Straight into the buffer: lists of 10,000 VMs are usual. */
 #include "json.h"
 
+#include <stdio.h>
+
 #define LITERAL(b, s) gate_buf_add(b, s, sizeof(s) - 1)
 
 /* A comma is due unless the last byte opens something or ends a line. */
@@ -68,6 +70,16 @@ void gate_json_time(struct gate_buf *b, const char *key, int64_t unix_s)
 	char text[40];
 
 	gate_json_string(b, key, unix_s ? gate_format_time(unix_s, text, sizeof(text)) : NULL);
+}
+
+void gate_json_time_ms(struct gate_buf *b, const char *key, int64_t unix_ms)
+{
+	char text[48], with_ms[64];
+
+	gate_format_time(unix_ms / 1000, text, sizeof(text));
+	text[strcspn(text, "Z")] = '\0';
+	snprintf(with_ms, sizeof(with_ms), "%s.%03dZ", text, (int)(unix_ms % 1000));
+	gate_json_string(b, key, with_ms);
 }
 
 void gate_json_version(struct gate_buf *b)

@@ -19,8 +19,9 @@ struct gate_show {
 
 /* What status tells of the daemon itself. */
 struct gate_show_host {
-	const char *hook; /* "tcx" or "tc" */
-	int64_t started;  /* Unix s */
+	const char *hook;  /* "tcx" or "tc" */
+	int64_t started;   /* Unix s */
+	char contact[256]; /* whom customers turn to, "" = not configured */
 };
 
 /* Collects the ports; each begin needs an end. */

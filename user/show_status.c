@@ -108,6 +108,11 @@ void gate_show_status(const struct gate_show *s, struct gate_buf *b,
 	gate_json_uint(b, "abi", GATE_ABI);
 	gate_json_string(b, "hook", host->hook);
 	gate_json_bool(b, "enforce", conf->flags & GATE_CONF_ENFORCE);
+	gate_json_open(b, "gated", '[');
+	for (uint32_t i = 0; i < conf->nports; i++)
+		gate_json_uint(b, NULL, conf->ports[i]);
+	gate_json_close(b, ']');
+	gate_json_string(b, "contact", gate_json_or_null(host->contact));
 	gate_json_time(b, "started", host->started);
 	gate_json_uint(b, "revision", conf->revision);
 	gate_json_uint(b, "vms", count_vms(s));

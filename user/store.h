@@ -67,6 +67,14 @@ int gate_store_add_audit(struct gate_store *st, const struct gate_audit_row *row
 int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned limit,
 			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
 			  struct gate_error *err);
+/** gate_store_find_audit() - the row of a number; cb is not called when there is none */
+int gate_store_find_audit(struct gate_store *st, int64_t id,
+			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
+			  struct gate_error *err);
+/** gate_store_last_audit() - the newest row of an actor */
+int gate_store_last_audit(struct gate_store *st, uint32_t uid, const char *actor,
+			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
+			  struct gate_error *err);
 
 /* ---- what VMs were seen to use (store_learned.c) ---- */
 

@@ -320,7 +320,21 @@ static int read_audit(struct gate_store *st, sqlite3_stmt *q, void *arg, struct 
 	return 0;
 }
 
-int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned limit,
+#define AUDIT_COLUMNS                                                                              \
+	"SELECT id, time, uid, actor, subject, action, detail, reason FROM audit"
+
+int gate_store_find_audit(struct gate_store *st, int64_t id,
+			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
+			  struct gate_error *err)
+{
+	struct audit_reading rd = { .cb = cb, .arg = arg };
+	char query[160];
+
+	snprintf(query, sizeof(query), AUDIT_COLUMNS " WHERE id = %lld", (long long)id);
+	return each_row(st, query, NULL, read_audit, &rd, err);
+}
+
+int gate_store_last_audit(struct gate_store *st, uint32_t uid, const char *actor,
 			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
 			  struct gate_error *err)
 {
@@ -328,8 +342,18 @@ int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned l
 	char query[200];
 
 	snprintf(query, sizeof(query),
-		 "SELECT id, time, uid, actor, subject, action, detail, reason FROM audit"
-		 " %s ORDER BY id DESC LIMIT %u",
+		 AUDIT_COLUMNS " WHERE actor = ? AND uid = %u ORDER BY id DESC LIMIT 1", uid);
+	return each_row(st, query, actor, read_audit, &rd, err);
+}
+
+int gate_store_read_audit(struct gate_store *st, const char *subject, unsigned limit,
+			  int (*cb)(void *, const struct gate_audit_row *), void *arg,
+			  struct gate_error *err)
+{
+	struct audit_reading rd = { .cb = cb, .arg = arg };
+	char query[200];
+
+	snprintf(query, sizeof(query), AUDIT_COLUMNS " %s ORDER BY id DESC LIMIT %u",
 		 subject ? "WHERE subject = ?" : "", limit ? limit : DEFAULT_AUDIT_ROWS);
 	return each_row(st, query, subject, read_audit, &rd, err);
 }

@@ -35,13 +35,15 @@ const char *gate_store_report_sql(enum store_statement which)
 {
 	switch (which) {
 	case ST_ADD_HOUR:
-		return "INSERT INTO hours VALUES(?, ?" GATE_HOURLY(MARKS) ")" ADD;
+		return "INSERT INTO hours(hour, subject" GATE_HOURLY(
+			NAMES) ") VALUES(?, ?" GATE_HOURLY(MARKS) ")" ADD;
 	case ST_READ_HOUR:
 		return "SELECT hour" GATE_HOURLY(
 			NAMES) " FROM hours WHERE hour = ? AND subject = ?";
 	case ST_MOVE_HOUR:
-		return "INSERT INTO hours SELECT hour, ?3" GATE_HOURLY(
-			NAMES) " FROM hours WHERE hour = ?1 AND subject = ?2" ADD;
+		return "INSERT INTO hours(hour, subject" GATE_HOURLY(
+			NAMES) ") SELECT hour, ?3" GATE_HOURLY(NAMES) " FROM hours WHERE hour = ?1 "
+								      "AND subject = ?2" ADD;
 	case ST_DEL_HOUR:
 		return "DELETE FROM hours WHERE hour = ? AND subject = ?";
 	case ST_PUT_REFUSAL:

@@ -136,6 +136,8 @@ def test_every_operation_answers_as_documented(lab):
     call("DELETE", "/v1/policies/vm%3Aweb1?on=25&reason=over")
     call("DELETE", "/v1/policies/vm%3Aweb1?reason=over")
     call("DELETE", "/v1/vms/web1?reason=gone")
+    assert call("POST", "/v1/undo", {"reason": "too early"})["undone"]["action"] == "vm del"
+    assert call("GET", "/v1/reports/vm%3Aweb1?since=3600")["totals"]["flows_admitted"]
     call("GET", "/v1/status")
     missing = API.operations() - made.made
     assert not missing, f"documented and never tried: {missing}"

@@ -205,6 +205,29 @@ void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 {
 }
 
+int gate_engine_report(struct gate_engine *e, const struct gate_subject *s, int64_t since,
+		       struct gate_report *out, struct gate_error *err)
+{
+	*out = (struct gate_report){ .nrefusals = 1 };
+	out->refusals[0] =
+		(struct gate_refusal){ .time_ms = 1700000000123LL, .reason = GATE_R_LIMIT_RATE };
+	return 0;
+}
+
+void gate_report_clear(struct gate_report *r)
+{
+}
+
+int gate_engine_undo(struct gate_engine *e, const struct gate_actor *who, int64_t id,
+		     const char *reason, struct gate_undone *out, struct gate_error *err)
+{
+	if (id == 404)
+		return gate_error_set(err, GATE_ERR_NO_SUBJECT, "there is no change 404");
+	*out = (struct gate_undone){ .id = id ? id : 7, .action = "block", .actor = "alice" };
+	out->subject = (struct gate_subject){ .kind = GATE_S_VM, .name = "web1" };
+	return 0;
+}
+
 void gate_engine_notice(struct gate_engine *e, const struct gate_notice *n)
 {
 }

@@ -21,7 +21,12 @@ static void usage_errors(void **state)
 		const char *line, *says;
 	} rows[] = {
 		{ "frob", "unknown command \"frob\"; see gate25 help" },
-		{ "vm", "one of these must follow: add, set, del, list" },
+		{ "vm", "one of these must follow: add, set, del, list, import" },
+		{ "vm import", "an argument is missing: libvirt|proxmox [GUEST...]" },
+		{ "vm import xen", "\"xen\" is neither libvirt nor proxmox" },
+		{ "vm import proxmox --from -", "--from - is for libvirt" },
+		{ "vm import libvirt --tenant x|y", "--tenant x y: is no name" },
+		{ "vm import libvirt --from -", "stdin is no definition of a libvirt domain" },
 		{ "vm frob", "one of these must follow" },
 		{ "--frob", "unknown option --frob" },
 		{ "status x", "too many arguments at \"x\"" },
@@ -91,6 +96,27 @@ static void usage_errors(void **state)
 		{ "history a/b", "is no subject" },
 		{ "history --limit 0", "must be a number" },
 		{ "events --subject a/b", "is no subject" },
+		{ "report", "an argument is missing: SUBJECT..." },
+		{ "report x --since", "--since needs a value" },
+		{ "report x --since 24", "must be a time such as 24h or 7d, at most 30d" },
+		{ "report x --since 31d", "at most 30d" },
+		{ "report a/b", "is no subject" },
+		{ "undo x", "\"x\" is no number of a change" },
+		{ "undo 0", "is no number of a change" },
+		{ "undo -1", "unknown option -1" },
+		{ "undo 1 2", "too many arguments" },
+		{ "why", "an argument is missing: SUBJECT" },
+		{ "why a/b", "is no subject" },
+		{ "why x y z", "too many arguments" },
+		{ "why x mail.example", "\"mail.example\" is no destination" },
+		{ "why x 192.0.2.1:0", "is no destination" },
+		{ "why x 192.0.2.1:65536", "is no destination" },
+		{ "why x 192.0.2.1:smtp", "is no destination" },
+		{ "why x 192.0.2.0/24", "is no destination" },
+		{ "why x [192.0.2.1", "is no destination" },
+		{ "why x [2001:db8::1]25", "is no destination" },
+		{ "why x :25", "is no destination" },
+		{ "show x --customer=1", "--customer takes no value" },
 		{ "apply", "an argument is missing: FILE|-" },
 		{ "detach", "say --yes if that is meant" },
 		{ "help frob", "unknown command \"frob\"" },
@@ -197,7 +223,21 @@ static void requests(void **state)
 		{ "history", "GET /v1/audit HTTP/1.1", NULL },
 		{ "history vm:web1 --limit 5", "GET /v1/audit?subject=vm%3Aweb1&limit=5 HTTP/1.1",
 		  NULL },
-		{ "events -f --subject x", "GET /v1/events?follow=1&subject=x HTTP/1.1", NULL },
+		{ "events --subject x", "GET /v1/events?subject=x HTTP/1.1", NULL },
+		{ "report vm:web1", "GET /v1/reports/vm%3Aweb1 HTTP/1.1", NULL },
+		{ "report web1 --since 7d", "GET /v1/reports/web1?since=604800 HTTP/1.1", NULL },
+		{ "undo", "POST /v1/undo HTTP/1.1", "{}" },
+		{ "undo 12 --reason wrong|VM", "POST /v1/undo HTTP/1.1",
+		  "{\"id\":12,\"reason\":\"wrong VM\"}" },
+		{ "why web1", "POST /v1/why HTTP/1.1", "{\"subject\":\"web1\"}" },
+		{ "why web1 192.0.2.1:587", "POST /v1/why HTTP/1.1",
+		  "{\"subject\":\"web1\",\"destination\":\"192.0.2.1\",\"port\":587}" },
+		{ "why web1 2001:db8::1", "POST /v1/why HTTP/1.1",
+		  "{\"subject\":\"web1\",\"destination\":\"2001:db8::1\"}" },
+		{ "why web1 [2001:db8::1]", "POST /v1/why HTTP/1.1",
+		  "{\"subject\":\"web1\",\"destination\":\"2001:db8::1\"}" },
+		{ "why web1 [2001:db8::1]:25", "POST /v1/why HTTP/1.1",
+		  "{\"subject\":\"web1\",\"destination\":\"2001:db8::1\",\"port\":25}" },
 		{ "export", "GET /v1/policy-set HTTP/1.1", NULL },
 	};
 	static const char *const answer[] = { OK_JSON(SHOWN) };
@@ -248,7 +288,7 @@ static void help_for_all(void **state)
 		assert_ptr_equal(strstr(out, line), out);
 		for (int o = 0; o < OPT_MAX; o++) {
 			snprintf(line, sizeof(line), "--%s", cli_options[o].name);
-			if (cmd->options & (1U << o))
+			if (cmd->options & (1ULL << o))
 				assert_non_null(strstr(out, line));
 		}
 		free(out);
@@ -297,8 +337,10 @@ static void completion(void **state)
 	} rows[] = {
 		{ "__complete qu", "quarantine\n" },
 		{ "__complete v", "vm\nversion\n" },
-		{ "__complete vm ", "add\nset\ndel\nlist\n" }, /* the empty word is put in below */
+		{ "__complete vm ", "add\nset\ndel\nlist\nimport\n" }, /* the empty word is put in below */
 		{ "__complete vm a", "add\n" },
+		{ "__complete vm import ", "libvirt\nproxmox\n" },
+		{ "__complete vm import libvirt --from x", ":file\n" },
 		{ "__complete block x --dr", "--drain\n" },
 		{ "__complete block x --refuse r", "reset\n" },
 		{ "__complete list --state q", "quarantine\n" },

@@ -239,6 +239,7 @@ static void all_keys(void **state)
 				     "[exempt]\ndestinations = 10.0.0.0/8,\n 2001:db8:25::/48\n"
 				     "[metrics]\nlisten = [::1]:1\nper_vm = all\ntextfile = /t\n"
 				     "[control]\nsocket = /s\ngroup = abuse\nreaders = staff\n"
+				     "contact = abuse@example.net, +49 30 1\n"
 				     "[store]\npath = /d\n[bpf]\npin = /p\n"
 				     "[notify]\ncommand = /usr/bin/tell --to=desk a=b\n");
 
@@ -272,6 +273,7 @@ static void all_keys(void **state)
 	assert_string_equal(c->listen, "[::1]:1");
 	assert_int_equal(c->per_vm, GATE_PER_VM_ALL);
 	assert_string_equal(c->notify_command, "/usr/bin/tell --to=desk a=b");
+	assert_string_equal(c->contact, "abuse@example.net, +49 30 1");
 	gate_config_free(c);
 }
 

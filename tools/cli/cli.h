@@ -47,8 +47,11 @@ enum cli_opt {
 	OPT_EXPIRING,
 	OPT_SORT,
 	OPT_LIMIT,
+	OPT_SINCE,
+	OPT_CUSTOMER,
 	OPT_FOLLOW,
 	OPT_SUBJECT,
+	OPT_FROM,
 	OPT_DRY_RUN,
 	OPT_YES,
 	OPT_PURGE,
@@ -75,6 +78,7 @@ enum cli_words {
 	WORDS_ON_OFF,
 	WORDS_ADD_DEL,
 	WORDS_NONE_WORD, /* "none" */
+	WORDS_IMPORT,
 };
 
 struct cli_option {
@@ -240,6 +244,20 @@ typedef int (*cli_each_fn)(struct cli *c, const char *subject, void *arg, json_t
 int cli_each(struct cli *c, const struct cli_values *subjects, cli_each_fn one, void *arg,
 	     void (*print)(struct cli *, const json_t *answer));
 
+/* ---- long work (progress.c) ---- */
+
+struct cli_progress {
+	const char *name;
+	size_t all;
+	int64_t next_ns;
+	bool on, shown;
+};
+void cli_progress_begin(struct cli_progress *p, const struct cli *c, size_t all);
+void cli_progress_step(struct cli_progress *p, size_t done);
+/* Before an error is said. */
+void cli_progress_clear(struct cli_progress *p);
+void cli_progress_end(struct cli_progress *p);
+
 /* ---- shared by commands ---- */
 
 /* --reason into a body, or into a query; 0 or an exit code. */
@@ -250,6 +268,8 @@ char *cli_join(const json_t *array, const char *key);
 /* Ports, MACs, addresses of a show object. */
 void cli_print_identity(struct cli *c, const json_t *vm);
 
+/* Texts for the customers that the subjects belong to. */
+int cli_show_customer(struct cli *c, const struct cli_values *subjects);
 /* Counters of a VM or of the host. last_reply may be NULL. */
 void cli_print_counters(struct cli *c, const json_t *counters, const json_t *last_reply);
 /* Help on a command, NULL = on all. Returns 0. */
@@ -273,7 +293,10 @@ int cmd_vm_add(struct cli *c);
 int cmd_vm_set(struct cli *c);
 int cmd_vm_del(struct cli *c);
 int cmd_vm_list(struct cli *c);
+int cmd_vm_import(struct cli *c);
 int cmd_events(struct cli *c);
+int cmd_report(struct cli *c);
+int cmd_undo(struct cli *c);
 int cmd_history(struct cli *c);
 int cmd_export(struct cli *c);
 int cmd_apply(struct cli *c);

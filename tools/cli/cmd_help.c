@@ -200,6 +200,9 @@ static void offer_kind(struct cli *c, enum cli_words kind, const char *start)
 	case WORDS_NONE_WORD:
 		offer_list("none", start);
 		break;
+	case WORDS_IMPORT:
+		offer_list("libvirt proxmox", start);
+		break;
 	case WORDS_FILE:
 		/* the shell knows its files better */
 		printf(":file\n");

@@ -23,13 +23,24 @@ static void print_event(struct cli *c, const char *line, size_t len)
 	const char *time = cli_str(e, "time"), *kind = cli_str(e, "kind");
 	const char *subject = cli_str(e, "subject"), *text = cli_str(e, "text");
 	enum cli_style style = STYLE_PLAIN;
+	static const struct {
+		const char *kind;
+		enum cli_style style;
+	} styles[] = {
+		{ "refused", STYLE_BAD }, { "gap", STYLE_WORST },   { "problem", STYLE_WARN },
+		{ "lost", STYLE_WARN },	  { "policy", STYLE_GOOD }, { "identity", STYLE_WARN },
+	};
 
 	if (!e)
 		return;
-	if (kind && strcmp(kind, "refused") == 0)
-		style = STYLE_BAD;
+	kind = kind ? kind : "?";
+	for (size_t i = 0; i < sizeof(styles) / sizeof(styles[0]); i++) {
+		if (strcmp(styles[i].kind, kind) == 0)
+			style = styles[i].style;
+	}
 	cli_print(c, STYLE_DIM, "%s ", time ? time : "-");
-	cli_print(c, style, "%s ", kind ? kind : "?");
+	cli_print(c, cli_bool(e, "first") ? STYLE_WORST : style, "%s%s ", kind,
+		  cli_bool(e, "first") ? "!" : "");
 	cli_print(c, STYLE_PLAIN, "%s%s%s", subject ? subject : "", subject ? ": " : "",
 		  text ? text : "");
 	cli_end_line();
@@ -79,6 +90,10 @@ int cmd_events(struct cli *c)
 	ret = cli_stream(c, "GET", path, -1, follow ? 0 : 30, take_events, &events, &err);
 	free(path);
 	free(query);
+	/* > 0: stdout is gone, which cli_finish() sees; a stream that follows has no end */
+	if (!ret && follow)
+		ret = gate_error_set(&err, GATE_ERR_UNREACHABLE,
+				     "gate25d has stopped, there are no more events");
 	return ret < 0 ? cli_fail(c, &err) : 0;
 }
 
@@ -96,7 +111,8 @@ static void print_history(struct cli *c, const json_t *rows)
 		{ .title = "REASON", .elastic = true },
 	};
 	struct cli_table *t = cli_table_new(columns, 7);
-	const json_t *r, *detail;
+	json_t *detail;
+	const json_t *r;
 	char when[64];
 	size_t i;
 
@@ -106,6 +122,8 @@ static void print_history(struct cli *c, const json_t *rows)
 		char *text;
 
 		detail = json_object_get(r, "detail");
+		/* how things stood before is for undo, and for those who read the JSON */
+		json_object_del(detail, "before");
 		text = json_object_size(detail) ? json_dumps(detail, JSON_COMPACT) : NULL;
 		cli_table_add(t, STYLE_PLAIN, "%llu", (unsigned long long)cli_uint(r, "id"));
 		cli_table_add(t, STYLE_PLAIN, "%s",

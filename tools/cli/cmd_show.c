@@ -106,7 +106,9 @@ int cmd_show(struct cli *c)
 	struct cli_values subjects = { 0 };
 	int ret = cli_subjects(c, c->args.n, &subjects);
 
-	if (!ret)
+	if (!ret && cli_has(c, OPT_CUSTOMER))
+		ret = cli_show_customer(c, &subjects);
+	else if (!ret)
 		ret = cli_each(c, &subjects, get_one, NULL, print_show);
 	free(subjects.v);
 	return ret;

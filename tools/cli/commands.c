@@ -24,6 +24,7 @@ const struct cli_command cli_commands[] = {
 		.name = "show",
 		.args = "SUBJECT...",
 		.summary = "effective policy, where it comes from, counters, buckets",
+		.options = O(CUSTOMER),
 		.min_args = 1,
 		.words = { WORDS_SUBJECT, WORDS_SUBJECT },
 		.run = cmd_show,
@@ -165,10 +166,46 @@ const struct cli_command cli_commands[] = {
 		.run = cmd_vm_list,
 	},
 	{
+		.name = "vm import",
+		.args = "libvirt|proxmox [GUEST...]",
+		.summary = "register the guests that are there already",
+		.options = O(FROM) | O(TENANT) | O(DRY_RUN),
+		.min_args = 1,
+		.words = { WORDS_IMPORT },
+		.run = cmd_vm_import,
+		.more = "libvirt: running ones by virsh, or those whose XML lies in DIR. proxmox: "
+			"those below\n/etc/pve or DIR, by their number.",
+	},
+	{
 		.name = "events",
 		.summary = "refusals, policy changes, ports coming and going",
 		.options = O(FOLLOW) | O(SUBJECT),
 		.run = cmd_events,
+		.more = "A \"!\" behind \"refused\": the VM's first refusal for 24 hours. Each VM "
+			"has a "
+			"ration;\nwhat was not told for it is summed up as \"lost\".",
+	},
+	{
+		.name = "report",
+		.args = "SUBJECT...",
+		.summary = "what it tried, hour by hour, and its last refusals",
+		.options = O(SINCE),
+		.min_args = 1,
+		.words = { WORDS_SUBJECT, WORDS_SUBJECT },
+		.run = cmd_report,
+		.more = "Kept for 30 days, the last 50 refusals of each VM. A \"~\" behind a "
+			"reason: "
+			"only counted.\nOf a tenant: the sums of its VMs.",
+	},
+	{
+		.name = "undo",
+		.args = "[ID]",
+		.summary = "take back a change of the history",
+		.options = O(REASON),
+		.max_args = 1,
+		.run = cmd_undo,
+		.more = "Without ID your own last change. Refused if the subject was changed "
+			"since.",
 	},
 	{
 		.name = "history",

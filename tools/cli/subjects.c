@@ -123,15 +123,19 @@ static int sum_up(struct cli *c, unsigned done, unsigned all, int first_failure)
 int cli_each(struct cli *c, const struct cli_values *subjects, cli_each_fn one, void *arg,
 	     void (*print)(struct cli *, const json_t *))
 {
+	struct cli_progress progress;
 	int first_failure = 0;
 	unsigned done = 0;
 
+	cli_progress_begin(&progress, c, subjects->n);
 	for (unsigned i = 0; i < subjects->n; i++) {
 		json_t *answer = NULL;
 		struct gate_error err;
 		int code;
 
+		cli_progress_step(&progress, i);
 		if (one(c, subjects->v[i], arg, &answer, &err)) {
+			cli_progress_clear(&progress);
 			code = subjects->n > 1 ? cli_fail_subject(c, subjects->v[i], &err)
 					       : cli_fail(c, &err);
 			first_failure = first_failure ? first_failure : code;
@@ -146,5 +150,6 @@ int cli_each(struct cli *c, const struct cli_values *subjects, cli_each_fn one, 
 			print(c, answer);
 		json_decref(answer);
 	}
+	cli_progress_end(&progress);
 	return sum_up(c, done, subjects->n, first_failure);
 }

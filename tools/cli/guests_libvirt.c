@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Guests of libvirt. The definition is what `virsh dumpxml` prints of a running
+ * domain: only that names the host's devices. OpenStack's Nova leaves owner and
+ * addresses in the metadata of its domains.
+ */
+#include "guests.h"
+#include "parse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libxml/parser.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- XML ---- */
+
+static bool is_named(const xmlNode *n, const char *name)
+{
+	return n->type == XML_ELEMENT_NODE && strcmp((const char *)n->name, name) == 0;
+}
+
+/* The first child of that name, whatever its namespace; NULL = none. */
+static xmlNode *child(const xmlNode *parent, const char *name)
+{
+	for (xmlNode *n = parent ? parent->children : NULL; n; n = n->next) {
+		if (is_named(n, name))
+			return n;
+	}
+	return NULL;
+}
+
+/* Copied into `buf`; "" when absent or too long. */
+static const char *attribute(const xmlNode *n, const char *name, char *buf, size_t size)
+{
+	xmlChar *value = n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
+
+	buf[0] = '\0';
+	if (value && strlen((const char *)value) < size)
+		strcpy(buf, (const char *)value);
+	xmlFree(value);
+	return buf;
+}
+
+static const char *content(const xmlNode *n, char *buf, size_t size)
+{
+	xmlChar *value = n ? xmlNodeGetContent(n) : NULL;
+
+	buf[0] = '\0';
+	if (value && strlen((const char *)value) < size)
+		strcpy(buf, (const char *)value);
+	xmlFree(value);
+	return buf;
+}
+
+static void add_address(json_t *guest, const char *word)
+{
+	struct gate_prefix p;
+	char text[64];
+
+	if (gate_parse_prefix(word, &p) == 0 && p.len == 128)
+		guest_add(guest, "ips", gate_format_prefix(&p, text, sizeof(text)));
+}
+
+/* ---- one interface ---- */
+
+/* Types whose frames never pass a device of the host, or not as the guest's. */
+static const char *not_seen(const char *type)
+{
+	static const struct {
+		const char *type, *why;
+	} types[] = {
+		{ "hostdev", "passes by the host (device assignment)" },
+		{ "vhostuser", "passes by the kernel (vhost-user)" },
+		{ "vdpa", "passes by the host (vDPA)" },
+		{ "user", "is the host's own traffic (user-mode network)" },
+		{ "udp", "goes through a socket of the emulator" },
+		{ "mcast", "goes through a socket of the emulator" },
+		{ "server", "goes through a socket of the emulator" },
+		{ "client", "goes through a socket of the emulator" },
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(types[i].type, type) == 0)
+			return types[i].why;
+	}
+	return NULL;
+}
+
+/* Addresses that the host binds the interface to: <ip> and the filter's parameters. */
+static void add_addresses(json_t *guest, const xmlNode *interface)
+{
+	const xmlNode *filter = child(interface, "filterref");
+	char word[64], key[16];
+
+	for (const xmlNode *n = interface->children; n; n = n->next) {
+		if (is_named(n, "ip"))
+			add_address(guest, attribute(n, "address", word, sizeof(word)));
+	}
+	for (const xmlNode *n = filter ? filter->children : NULL; n; n = n->next) {
+		if (!is_named(n, "parameter"))
+			continue;
+		attribute(n, "name", key, sizeof(key));
+		if (strcmp(key, "IP") == 0 || strcmp(key, "IPV6") == 0)
+			add_address(guest, attribute(n, "value", word, sizeof(word)));
+	}
+}
+
+static void add_interface(json_t *guest, const xmlNode *interface)
+{
+	char type[32], mac[32], dev[32];
+	const char *why;
+
+	attribute(interface, "type", type, sizeof(type));
+	attribute(child(interface, "mac"), "address", mac, sizeof(mac));
+	attribute(child(interface, "target"), "dev", dev, sizeof(dev));
+	why = not_seen(type);
+	if (why) {
+		guest_remark(guest, "interface %s of type %s cannot be gated: it %s",
+			     *mac ? mac : "without MAC", type, why);
+		return;
+	}
+	if (*dev)
+		guest_add(guest, "ports", dev);
+	else
+		guest_remark(guest, "interface %s has no device on the host now",
+			     *mac ? mac : "without MAC");
+	if (*mac)
+		guest_add(guest, "macs", mac);
+	add_addresses(guest, interface);
+}
+
+/* ---- metadata of OpenStack ---- */
+
+static void add_nova(json_t *guest, const xmlNode *metadata)
+{
+	const xmlNode *instance = child(metadata, "instance");
+	const xmlNode *project = child(child(instance, "owner"), "project");
+	const xmlNode *ports = child(instance, "ports");
+	char word[64];
+
+	/* the number, since names of projects are unique within a domain only */
+	if (*attribute(project, "uuid", word, sizeof(word)) && gate_name_valid(word))
+		json_object_set_new(guest, "tenant", json_string(word));
+	for (const xmlNode *p = ports ? ports->children : NULL; p; p = p->next) {
+		for (const xmlNode *n = is_named(p, "port") ? p->children : NULL; n; n = n->next) {
+			if (is_named(n, "ip"))
+				add_address(guest, attribute(n, "address", word, sizeof(word)));
+		}
+	}
+}
+
+/* ---- one domain ---- */
+
+static json_t *read_domain(const xmlNode *domain)
+{
+	char name[256];
+	json_t *guest = guest_new(content(child(domain, "name"), name, sizeof(name)));
+	const xmlNode *devices = child(domain, "devices");
+
+	for (const xmlNode *n = guest && devices ? devices->children : NULL; n; n = n->next) {
+		if (is_named(n, "interface"))
+			add_interface(guest, n);
+	}
+	if (guest)
+		add_nova(guest, child(domain, "metadata"));
+	return guest;
+}
+
+json_t *guest_from_xml(const char *text, size_t len, const char *what, struct gate_error *err)
+{
+	xmlDoc *doc = xmlReadMemory(text, (int)len, NULL, NULL,
+				    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+	const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
+	json_t *guest = NULL;
+
+	if (root && is_named(root, "domstatus"))
+		root = child(root, "domain");
+	if (root && is_named(root, "domain"))
+		guest = read_domain(root);
+	if (!guest)
+		gate_error_set(err, GATE_ERR_USAGE, "%.200s is no definition of a libvirt domain",
+			       what);
+	xmlFreeDoc(doc);
+	return guest;
+}
+
+/* ---- virsh ---- */
+
+/* What virsh prints, its complaints going to our stderr. */
+static int virsh(const char *const *args, char **text, size_t *len, struct gate_error *err)
+{
+	int pipefd[2], status, ret;
+	pid_t pid;
+
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return gate_error_set(err, GATE_ERR_FAILED, "no pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid == 0) {
+		if (dup2(pipefd[1], STDOUT_FILENO) >= 0)
+			execvp("virsh", (char *const *)args);
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	close(pipefd[1]);
+	ret = pid < 0 ? gate_error_set(err, GATE_ERR_FAILED, "cannot run virsh: %s",
+				       strerror(errno))
+		      : guest_read_fd(pipefd[0], "what virsh says", text, len, err);
+	close(pipefd[0]);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return ret;
+	if (!ret && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		ret = gate_error_set(
+			err, GATE_ERR_FAILED,
+			"there is no virsh here; give --from DIR with the domains' XML");
+	else if (!ret && status)
+		ret = gate_error_set(err, GATE_ERR_FAILED, "virsh %s failed", args[3]);
+	if (ret) {
+		free(*text);
+		*text = NULL;
+	}
+	return ret;
+}
+
+static int read_running(const char *name, json_t *guests, struct gate_error *err)
+{
+	const char *const args[] = { "virsh",	 "--readonly", "--quiet", "dumpxml",
+				     "--domain", name,	       NULL };
+	char *text = NULL;
+	json_t *guest;
+	size_t len;
+	int ret = virsh(args, &text, &len, err);
+
+	if (ret)
+		return ret;
+	guest = guest_from_xml(text, len, name, err);
+	free(text);
+	return guest ? json_array_append_new(guests, guest) : -EINVAL;
+}
+
+static int from_virsh(const struct guest_names *names, json_t *guests, struct gate_error *err)
+{
+	const char *const args[] = { "virsh", "--readonly", "--quiet", "list", "--name", NULL };
+	char *text = NULL, *line, *next;
+	size_t len;
+	int ret = virsh(args, &text, &len, err);
+
+	for (next = text; !ret && (line = strsep(&next, "\n"));) {
+		if (*line && guest_wanted(names, line))
+			ret = read_running(line, guests, err);
+	}
+	free(text);
+	return ret;
+}
+
+/* ---- files ---- */
+
+static int take_text(char *text, size_t len, const char *what, const struct guest_names *names,
+		     json_t *guests, struct gate_error *err)
+{
+	json_t *guest = guest_from_xml(text, len, what, err);
+	const char *name = guest ? cli_str(guest, "name") : NULL;
+
+	free(text);
+	if (!guest)
+		return -EINVAL;
+	if (name && guest_wanted(names, name))
+		return json_array_append_new(guests, guest);
+	json_decref(guest);
+	return 0;
+}
+
+static int from_directory(const char *path, const struct guest_names *names, json_t *guests,
+			  struct gate_error *err)
+{
+	char **files = NULL, *text;
+	size_t n = 0, len;
+	int dir, ret = guest_list_files(path, ".xml", &files, &n, err);
+
+	if (ret)
+		return ret;
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < n && !ret; i++) {
+		ret = guest_read_file(dir, files[i], &text, &len, err);
+		if (!ret)
+			ret = take_text(text, len, files[i], names, guests, err);
+	}
+	if (dir >= 0)
+		close(dir);
+	guest_free_files(files, n);
+	return ret;
+}
+
+int guests_libvirt(const char *from, const struct guest_names *names, json_t *guests,
+		   struct gate_error *err)
+{
+	char *text;
+	size_t len;
+	int ret;
+
+	if (!from)
+		return from_virsh(names, guests, err);
+	if (strcmp(from, "-") != 0)
+		return from_directory(from, names, guests, err);
+	ret = guest_read_fd(STDIN_FILENO, "stdin", &text, &len, err);
+	return ret ? ret : take_text(text, len, "stdin", names, guests, err);
+}
