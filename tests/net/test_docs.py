@@ -150,7 +150,7 @@ esac""")
                 continue
             code, printed = self.run(step)
             right = doctext.matches(step.output, printed)
-            assert write or right, "\n".join([f"{step!r} printed:", *printed])
+            assert write or right, "\n".join([f"{step!r}: exit {code}, printed:", *printed])
             # a command that fails is shown with what it says; a guest may be refused
             told = step.guest or any(re.match("gate25d?: |failed ", line) for line in printed)
             if code and not told:
