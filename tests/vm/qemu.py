@@ -52,7 +52,7 @@ class Machine:
         argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", cpus,
                 "-m", memory, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", kernel.image, "-initrd", initramfs,
-                "-append", "console=ttyS0 quiet panic=-1",
+                "-append", "console=ttyS0 quiet panic=-1 no_timer_check",
                 "-serial", f"file:{self.console_path}", *port,
                 "-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
         for number, (tap, mac) in enumerate(taps):

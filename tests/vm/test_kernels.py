@@ -3,7 +3,6 @@
 """The programs and their tests on Debian's kernels: each test of tests/bpf is run in a guest
 with that kernel, and the verifier's work is held to what is written down in insns.txt."""
 
-import atexit
 import glob
 import os
 import platform
@@ -11,17 +10,18 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../lib")]
 
 import harness  # noqa: E402
 from harness import cases  # noqa: E402
-from image import BUILD, TOP, Initramfs, Kernel  # noqa: E402
+from image import BUILD, STORE, TOP, Initramfs, Kernel  # noqa: E402
 from qemu import INIT, Machine  # noqa: E402
 
 SERIES = ("6.1", "6.12")
+# Of user space's ways nothing differs on a kernel with tcx from the running one.
+LEFT_OUT = {"6.12": ("test_load", "test_ports")}
 NO_TCX = ("6.1",)
 MODULES = ("veth tun tap macvtap dummy bridge sch_ingress cls_bpf cls_u32 cls_matchall "
            "act_police act_gact").split()
@@ -47,6 +47,10 @@ poweroff -f
 _machines = {}
 
 
+def programs(series):
+    return [name for name in PROGRAMS if name not in LEFT_OUT.get(series, ())]
+
+
 def _initramfs(kernel, path):
     image = Initramfs()
     image.busybox()
@@ -55,7 +59,7 @@ def _initramfs(kernel, path):
         image.program(shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin"), f"/sbin/{name}")
     image.modules(kernel, MODULES)
     image.program(os.path.join(BUILD, "tests/vm/insns"), "/tests/vm/insns")
-    for name in PROGRAMS:
+    for name in programs(kernel.series):
         image.program(os.path.join(BUILD, "tests/bpf", name), f"/tests/bpf/{name}")
     image.tree("tests/fuzz/corpus/readers")
     image.add("/init", SCRIPT.encode())
@@ -64,8 +68,9 @@ def _initramfs(kernel, path):
 
 def _boot_all():
     """All kernels at once; each is asked for its results later."""
-    directory = tempfile.mkdtemp(prefix="gate25-vm-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory = os.path.join(STORE, "run")  # what they said last stays there to be read
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
     for series in SERIES:
         kernel = Kernel(series)
         path = os.path.join(directory, f"{series}.initramfs")
@@ -82,7 +87,8 @@ def _results(series):
             re.findall(r"^@begin (\S+) (\d+)\n(.*?)^@end \1 (\d+) (\d+)$", text, re.M | re.S)}
 
 
-@cases(**{f"{series} {name}": (series, name) for series in SERIES for name in PROGRAMS})
+@cases(**{f"{series} {name}": (series, name) for series in SERIES
+          for name in programs(series)})
 def test_program(case):
     series, name = case
     results = _results(series)
