@@ -260,9 +260,9 @@ void gate_engine_audit_plain(struct audit_note *n, const struct gate_actor *who,
 			     const char *reason);
 /* How things stood before a change: what undo puts back. */
 struct audit_before {
-	bool with_vm;			/* a registration was changed, made or dropped */
-	const struct gate_vm_spec *vm;	/* NULL = there was none */
-	struct gate_subject own[16];	/* whose records are changed, empty ones too */
+	bool with_vm;		       /* a registration was changed, made or dropped */
+	const struct gate_vm_spec *vm; /* NULL = there was none */
+	struct gate_subject own[16];   /* whose records are changed, empty ones too */
 	unsigned nown;
 };
 void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,

@@ -12,8 +12,8 @@
 /* After packets and ports, before HTTP. */
 #define EVENTS_PRIORITY 5
 /* How often what nobody was told of is summed up. */
-#define LOST_EVERY_US	  (60 * 1000000ULL)
-#define LOST_ACCURACY_US  1000000
+#define LOST_EVERY_US	 (60 * 1000000ULL)
+#define LOST_ACCURACY_US 1000000
 /* Records handled in one turn, so that a full ring does not hold up the loop. */
 #define RECORDS_PER_TURN 256
 

@@ -35,42 +35,28 @@
 	}
 
 const struct gate_layout_field gate_layout[] = {
-	FIELD("conf", struct gate_conf, flags),
-	FIELD("conf", struct gate_conf, revision),
-	LIST("conf", struct gate_conf, seed),
-	FIELD("conf", struct gate_conf, abi),
-	FIELD("conf", struct gate_conf, max_vms),
-	FIELD("conf", struct gate_conf, max_tenants),
+	FIELD("conf", struct gate_conf, flags), FIELD("conf", struct gate_conf, revision),
+	LIST("conf", struct gate_conf, seed), FIELD("conf", struct gate_conf, abi),
+	FIELD("conf", struct gate_conf, max_vms), FIELD("conf", struct gate_conf, max_tenants),
 	FIELD("conf", struct gate_conf, max_overrides),
-	FIELD("conf", struct gate_conf, max_budgets),
-	FIELD("conf", struct gate_conf, flow_sets),
-	FIELD("conf", struct gate_conf, dest_sets),
-	FIELD("conf", struct gate_conf, nports),
+	FIELD("conf", struct gate_conf, max_budgets), FIELD("conf", struct gate_conf, flow_sets),
+	FIELD("conf", struct gate_conf, dest_sets), FIELD("conf", struct gate_conf, nports),
 	LIST("conf", struct gate_conf, ports),
 
 	FIELD("global", struct gate_global, events_lost),
 	FIELD("global", struct gate_global, events_rationed),
 
-	FIELD("vms", struct gate_vm, flags),
-	FIELD("vms", struct gate_vm, binding),
-	FIELD("vms", struct gate_vm, override_base),
-	FIELD("vms", struct gate_vm, tenant),
-	FIELD("vms", struct gate_vm, budget),
-	FIELD("vms", struct gate_vm, first_mac),
-	FIELD("vms", struct gate_vm, grace_until),
-	FIELD("vms", struct gate_vm, event_tat),
-	FIELD("vms", struct gate_vm, last_seen),
-	LIST("vms", struct gate_vm, last_source),
+	FIELD("vms", struct gate_vm, flags), FIELD("vms", struct gate_vm, binding),
+	FIELD("vms", struct gate_vm, override_base), FIELD("vms", struct gate_vm, tenant),
+	FIELD("vms", struct gate_vm, budget), FIELD("vms", struct gate_vm, first_mac),
+	FIELD("vms", struct gate_vm, grace_until), FIELD("vms", struct gate_vm, event_tat),
+	FIELD("vms", struct gate_vm, last_seen), LIST("vms", struct gate_vm, last_source),
 
-	VALUE("names", 1, GATE_NAME_LEN),
-	VALUE("heads", 8, 1),
+	VALUE("names", 1, GATE_NAME_LEN), VALUE("heads", 8, 1),
 
-	FIELD("nodes", struct gate_node, state),
-	FIELD("nodes", struct gate_node, refuse),
-	FIELD("nodes", struct gate_node, flags),
-	FIELD("nodes", struct gate_node, nrates),
-	FIELD("nodes", struct gate_node, concurrent),
-	FIELD("nodes", struct gate_node, expires),
+	FIELD("nodes", struct gate_node, state), FIELD("nodes", struct gate_node, refuse),
+	FIELD("nodes", struct gate_node, flags), FIELD("nodes", struct gate_node, nrates),
+	FIELD("nodes", struct gate_node, concurrent), FIELD("nodes", struct gate_node, expires),
 	FIELD("nodes", struct gate_node, quarantine_until),
 	FIELD("nodes", struct gate_node, quarantine_refuse),
 	ITEM("nodes", struct gate_node, rates, interval_ns),
@@ -110,38 +96,28 @@ const struct gate_layout_field gate_layout[] = {
 
 	LIST("dests", struct gate_dest_set, way),
 
-	VALUE("ports.key", 4, 1),
-	FIELD("ports", struct gate_port, slot),
+	VALUE("ports.key", 4, 1), FIELD("ports", struct gate_port, slot),
 	FIELD("ports", struct gate_port, flags),
 
 	FIELD("mac_owner.key", struct gate_mac_owner_key, ifindex),
-	LIST("mac_owner.key", struct gate_mac_owner_key, mac),
-	VALUE("mac_owner", 4, 1),
+	LIST("mac_owner.key", struct gate_mac_owner_key, mac), VALUE("mac_owner", 4, 1),
 
 	FIELD("ip_owner.key", struct gate_ip_key, prefixlen),
 	FIELD("ip_owner.key", struct gate_ip_key, slot),
-	LIST("ip_owner.key", struct gate_ip_key, addr),
-	VALUE("ip_owner", 4, 1),
+	LIST("ip_owner.key", struct gate_ip_key, addr), VALUE("ip_owner", 4, 1),
 
-	FIELD("macs.key", struct gate_mac_key, slot),
-	LIST("macs.key", struct gate_mac_key, mac),
-	FIELD("macs", struct gate_address, flags),
-	LIST("macs", struct gate_address, base),
-	FIELD("macs", struct gate_address, bucket),
-	FIELD("macs", struct gate_address, budget),
+	FIELD("macs.key", struct gate_mac_key, slot), LIST("macs.key", struct gate_mac_key, mac),
+	FIELD("macs", struct gate_address, flags), LIST("macs", struct gate_address, base),
+	FIELD("macs", struct gate_address, bucket), FIELD("macs", struct gate_address, budget),
 
-	FIELD("ips.key", struct gate_ip_key, prefixlen),
-	FIELD("ips.key", struct gate_ip_key, slot),
-	LIST("ips.key", struct gate_ip_key, addr),
-	FIELD("ips", struct gate_address, flags),
-	LIST("ips", struct gate_address, base),
-	FIELD("ips", struct gate_address, bucket),
+	FIELD("ips.key", struct gate_ip_key, prefixlen), FIELD("ips.key", struct gate_ip_key, slot),
+	LIST("ips.key", struct gate_ip_key, addr), FIELD("ips", struct gate_address, flags),
+	LIST("ips", struct gate_address, base), FIELD("ips", struct gate_address, bucket),
 	FIELD("ips", struct gate_address, budget),
 
 	FIELD("exempt.key", struct gate_exempt_key, prefixlen),
 	FIELD("exempt.key", struct gate_exempt_key, scope),
-	LIST("exempt.key", struct gate_exempt_key, addr),
-	VALUE("exempt", 4, 1),
+	LIST("exempt.key", struct gate_exempt_key, addr), VALUE("exempt", 4, 1),
 
 /* The index is what the name stands for. */
 #define X(name, text, verdict) { "reasons", text, GATE_R_##name, 8, 1, 8 },
@@ -271,6 +247,8 @@ static void join_steps(struct gate_plan *p)
 {
 	size_t n = 0;
 
+	if (!p->nsteps)
+		return;
 	qsort(p->step, p->nsteps, sizeof(*p->step), by_place);
 	for (size_t i = 1; i < p->nsteps; i++) {
 		struct gate_plan_step *last = &p->step[n], *s = &p->step[i];
@@ -279,7 +257,7 @@ static void join_steps(struct gate_plan *p)
 		else
 			p->step[++n] = *s;
 	}
-	p->nsteps = p->nsteps ? n + 1 : 0;
+	p->nsteps = n + 1;
 }
 
 int gate_plan_make(struct gate_plan *out, const struct gate_layout_field *from, size_t count,

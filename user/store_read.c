@@ -320,8 +320,7 @@ static int read_audit(struct gate_store *st, sqlite3_stmt *q, void *arg, struct 
 	return 0;
 }
 
-#define AUDIT_COLUMNS                                                                              \
-	"SELECT id, time, uid, actor, subject, action, detail, reason FROM audit"
+#define AUDIT_COLUMNS "SELECT id, time, uid, actor, subject, action, detail, reason FROM audit"
 
 int gate_store_find_audit(struct gate_store *st, int64_t id,
 			  int (*cb)(void *, const struct gate_audit_row *), void *arg,

@@ -337,7 +337,8 @@ static void completion(void **state)
 	} rows[] = {
 		{ "__complete qu", "quarantine\n" },
 		{ "__complete v", "vm\nversion\n" },
-		{ "__complete vm ", "add\nset\ndel\nlist\nimport\n" }, /* the empty word is put in below */
+		{ "__complete vm ",
+		  "add\nset\ndel\nlist\nimport\n" }, /* the empty word is put in below */
 		{ "__complete vm a", "add\n" },
 		{ "__complete vm import ", "libvirt\nproxmox\n" },
 		{ "__complete vm import libvirt --from x", ":file\n" },
