@@ -100,14 +100,15 @@ static int ethtool(int fd, const char *name, void *command)
 
 static __u32 count_features(int fd, const char *name)
 {
-	struct {
+	/* one number follows the fixed part */
+	union {
 		struct ethtool_sset_info info;
-		__u32 count;
+		unsigned char room[sizeof(struct ethtool_sset_info) + sizeof(__u32)];
 	} sset = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
 
 	if (ethtool(fd, name, &sset) || !sset.info.sset_mask)
 		return 0;
-	return sset.count;
+	return sset.info.data[0];
 }
 
 /* The number of the feature, which is the same for all devices of a kernel; -1: unknown. */
