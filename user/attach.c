@@ -125,6 +125,11 @@ bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool 
 	return !a->b->tcx || gate_tcx_is_first(ifindex, macvtap, a->b->id[GATE_FROM_VM]);
 }
 
+bool gate_attach_has_qdisc(struct gate_attacher *a, uint32_t ifindex)
+{
+	return gate_tc_has_qdisc(&a->tc, ifindex);
+}
+
 uint32_t gate_attach_port_flags(const struct gate_attacher *a)
 {
 	if (a->b->tcx)
@@ -235,9 +240,11 @@ int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_whe
 
 int gate_attach_remove(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
 {
-	int r = by_link(a, where) ? gate_tcx_remove(a->b->pin, ifindex, where)
-				  : gate_tc_remove(&a->tc, ifindex, where);
+	int r = gate_tcx_remove(a->b->pin, ifindex, where);
 
+	/* an earlier daemon may have used the other hook */
+	if (r >= 0 && where != GATE_EARLY_DROP)
+		r = gate_tc_remove(&a->tc, ifindex, where);
 	return r < 0 ? r : 0;
 }
 

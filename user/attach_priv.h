@@ -43,6 +43,8 @@ struct gate_tc {
 	bool clsact;	 /* new qdiscs are made for egress too */
 };
 
+/* Is there a qdisc at the ingress, whosever? */
+bool gate_tc_has_qdisc(struct gate_tc *t, uint32_t ifindex);
 /*
  * As with tcx; -EADDRINUSE: an `ingress` qdisc stands where egress needs clsact,
  * -EBUSY: no priority is free.

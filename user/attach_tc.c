@@ -122,6 +122,13 @@ static int make_qdisc(struct gate_tc *t, uint32_t ifindex, const char *kind)
 	return err ? err : gate_pins_mkdir(note);
 }
 
+bool gate_tc_has_qdisc(struct gate_tc *t, uint32_t ifindex)
+{
+	char kind[16] = "";
+
+	return get_qdisc(t, ifindex, kind) || *kind; /* what cannot be asked counts as yes */
+}
+
 /* Makes sure of a qdisc that has the hook; *made tells whether it is new. */
 static int need_qdisc(struct gate_tc *t, uint32_t ifindex, bool egress, bool *made)
 {

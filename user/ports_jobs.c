@@ -22,8 +22,8 @@
  * they are given this long from the last thing they did, and not longer than that in
  * all; their new qdisc ends the wait.
  */
-#define QDISC_PAUSE_NS	   (100 * 1000000ULL)
-#define QDISC_PAUSE_MAX_NS (1000 * 1000000ULL)
+#define QDISC_PAUSE_NS	   (500 * 1000000ULL)
+#define QDISC_PAUSE_MAX_NS (2000 * 1000000ULL)
 
 #define BIT(where) (1U << (where))
 
@@ -342,12 +342,23 @@ static void stretch_pause(struct gate_ports *p, struct port *port,
 	const uint64_t last = port->seen_ns + QDISC_PAUSE_MAX_NS;
 	const uint64_t due = gate_clock_mono_ns() + QDISC_PAUSE_NS;
 
-	if (hint->qdisc_new) {
+	/* the event may be an old one: is theirs there now? */
+	if (hint->qdisc_new && gate_attach_has_qdisc(p->a, port->link.ifindex)) {
 		port->due_ns = 0;
 		requeue(p, port);
-	} else if (hint->tc_other) {
+	} else if (hint->qdisc_new || hint->tc_other) {
 		port->due_ns = due < last ? due : last;
 	}
+}
+
+/*
+ * Did from_vm go with its qdisc? Then another one may be on the way. The kernel is
+ * asked: of the events one may have been read and the other not yet be there.
+ */
+static bool await_qdisc(const struct gate_ports *p, const struct port *port)
+{
+	return !gate_attach_bpf(p->a)->tcx && backstop_holds(p) &&
+	       !gate_attach_has_qdisc(p->a, port->link.ifindex);
 }
 
 void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gate_link_hint *hint)
@@ -369,7 +380,7 @@ void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gat
 	if (lost & BIT(GATE_FROM_VM)) {
 		start_gap(p, port);
 		port->reattach = true;
-		if (hint && hint->qdisc_gone && !hint->qdisc_new && backstop_holds(p))
+		if (await_qdisc(p, port))
 			port->due_ns = port->seen_ns + QDISC_PAUSE_NS;
 		tell_up(p, port);
 	}

@@ -206,7 +206,14 @@ class Lab:
             return None
         daemon, self.daemon = self.daemon, None
         end(daemon, sig)
+        self.check_memory()
         return daemon.returncode
+
+    def check_memory(self):
+        """What a sanitizer or valgrind has to say, where the daemon runs under one."""
+        found = re.search(r"^.*(Sanitizer|runtime error:|ERROR SUMMARY: [1-9])[^\0]{,4000}",
+                          self.log(), re.M)
+        assert not found, found[0]
 
     def kill(self):
         self.stop(signal.SIGKILL)

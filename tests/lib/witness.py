@@ -78,7 +78,10 @@ class Witness:
         assert now[BLOCKED]["flows_blocked"] == sent, (now[BLOCKED], sent)
         assert now[LIMITED]["flows_admitted"] == passed, (now[LIMITED], passed)
         assert now[LIMITED]["flows_limited"] == limited - passed, (now[LIMITED], limited, passed)
-        assert now[mailer]["flows_admitted"] == mail["sessions"] + 1, (now[mailer], mail)
+        # A SYN that comes again after its answer was seen, but got lost, is a new flow.
+        syns_seen = self.far.count(self.lab.guest(2))
+        assert mail["sessions"] + 1 <= now[mailer]["flows_admitted"] <= syns_seen, \
+            (now[mailer], mail, syns_seen)
         assert now[mailer]["flows_limited"] + now[mailer]["flows_blocked"] == 0, now[mailer]
         self.check_progress()
 

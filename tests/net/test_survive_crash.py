@@ -64,7 +64,7 @@ def test_a_stopped_daemon_judges_on(lab):
     with witness(lab):
         lab.daemon.send_signal(signal.SIGSTOP)
         try:
-            lab.host.ip("link set vnet1 down", "link set vnet1 up")
+            lab.host.ip("link set vnet1 alias one", "link set vnet1 alias two")
             guest = lab.add_guest(4)
             far = lab.sniff()
             guest.wire.send(*(guest.syn(SILENT4, 4000 + i) for i in range(20)))
