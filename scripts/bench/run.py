@@ -16,11 +16,12 @@ import sys
 import time
 import traceback
 
+from lanes import Unavailable, Workspace  # first: it makes the tests' lab known
 import control
 import decisions
+import lab
 import path
 import taps
-from lanes import Unavailable, Workspace
 from netns import isolate
 from result import as_json, table
 
@@ -40,6 +41,7 @@ class Run:
         self.rows, self.omitted, self.data = [], [], {}
         self.sizes = (10, 1000, 10000) if quick else (10, 1000, 10000, 100000)
         self.space = Workspace(build)
+        lab.BUILD = self.build
 
     def rounds(self, full, quick):
         return quick if self.quick else full
@@ -122,7 +124,7 @@ def main():
     if os.geteuid():
         sys.exit("bench: needs root, for namespaces and BPF: nothing was measured")
     isolate()
-    os.environ["GATE25_BUILD"] = os.path.abspath(args.build)
+    os.nice(-20)  # for all contenders alike; ends with this process
     put_back = stats_off()
     run = Run(args.build, args.quick)
     begin = time.monotonic()

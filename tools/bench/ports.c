@@ -6,7 +6,7 @@
  *
  * ports --config FILE --prefix NAME --count N [--swaps N]
  *
- * The devices NAME0 … are there already. One JSON object: seconds.
+ * The devices NAME0 … are there already. One JSON object: milliseconds.
  */
 #include "lib/link.h"
 #include "lib/rival.h"
@@ -46,7 +46,7 @@ static double attach_all(struct fleet *f)
 
 	for (unsigned i = 0; i < f->count; i++)
 		f->link[i] = bench_link(f->g.bpf->from_vm, f->ifindex[i], BENCH_INGRESS);
-	return (double)(bench_now() - begin) / 1e9;
+	return (double)(bench_now() - begin) / 1e6;
 }
 
 static double swap_all(struct fleet *f, int prog)
@@ -56,7 +56,7 @@ static double swap_all(struct fleet *f, int prog)
 	for (unsigned i = 0; i < f->count; i++)
 		if (bpf_link_update(f->link[i], prog, NULL))
 			bench_die("cannot swap a program: %m");
-	return (double)(bench_now() - begin) / 1e9;
+	return (double)(bench_now() - begin) / 1e6;
 }
 
 int main(int argc, char **argv)

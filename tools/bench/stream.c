@@ -6,7 +6,7 @@
  * stream --send FD --receive FD [--source MAC-TAIL]   (packet sockets, bound, from the caller)
  *
  * Commands on stdin, one JSON object for each:
- *   start       sends without end, {}
+ *   start       sends without end; {} once the first frame has arrived
  *   stop        {"sent": frames, "arrived": frames, "last": CLOCK_MONOTONIC ns at which
  *               the last frame that arrived was sent, "gap": longest time between two
  *               frames sent, ns}
@@ -15,12 +15,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define STAMP_AT 54 /* behind the headers; the frame is 62 bytes */
 #define SIZE	 (STAMP_AT + 8)
+#define AFTER	 100 /* frames sent after the door was shut */
 
 struct stream {
 	int send, receive;
@@ -38,7 +40,7 @@ static void receive_all(struct stream *s)
 		if (memcmp(in, s->frame, 6) != 0)
 			continue;
 		memcpy(&stamp, in + STAMP_AT, sizeof(stamp));
-		s->arrived++;
+		__atomic_fetch_add(&s->arrived, 1, __ATOMIC_RELAXED);
 		if (stamp > s->last)
 			s->last = stamp;
 	}
@@ -48,8 +50,13 @@ static void receive_all(struct stream *s)
 static void *run(void *arg)
 {
 	struct stream *s = arg;
-	uint64_t before = bench_now(), now;
+	const struct sched_param first = { .sched_priority = 1 };
+	uint64_t before, now;
 	uint16_t port = 1024;
+
+	/* Between two frames lies what cannot be seen: nobody may come in between. */
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+	before = bench_now();
 
 	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
 		now = bench_now();
@@ -62,16 +69,27 @@ static void *run(void *arg)
 		memcpy(s->frame + STAMP_AT, &now, sizeof(now));
 		if (send(s->send, s->frame, SIZE, 0) < 0 && errno != ENOBUFS)
 			bench_die("cannot send: %m");
-		s->sent++;
+		__atomic_fetch_add(&s->sent, 1, __ATOMIC_RELAXED);
 		receive_all(s);
 	}
 	return NULL;
 }
 
+static void wait_for_arrival(const struct stream *s)
+{
+	uint64_t end = bench_now() + 2000000000;
+
+	while (!__atomic_load_n(&s->arrived, __ATOMIC_RELAXED) && bench_now() < end)
+		sched_yield();
+}
+
+/* The door is shut by now: some frames more, to see that it is. */
 static void finish(struct stream *s, pthread_t thread)
 {
-	uint64_t end;
+	uint64_t end, more = __atomic_load_n(&s->sent, __ATOMIC_RELAXED) + AFTER;
 
+	while (__atomic_load_n(&s->sent, __ATOMIC_RELAXED) < more)
+		sched_yield();
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	for (end = bench_now() + 20000000; bench_now() < end;)
@@ -97,6 +115,7 @@ int main(int argc, char **argv)
 			s.stop = false;
 			if (pthread_create(&thread, NULL, run, &s))
 				bench_die("cannot start a thread");
+			wait_for_arrival(&s);
 			printf("{}\n");
 			on = true;
 		} else if (!strcmp(line, "stop\n") && on) {
