@@ -63,8 +63,10 @@ static int attach_legacy(int prog, uint32_t ifindex, bool ingress)
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog);
+	libbpf_print_fn_t say = libbpf_set_print(NULL); /* of a qdisc that is there */
 	int r = bpf_tc_hook_create(&hook);
 
+	libbpf_set_print(say);
 	hook.attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
 	if (r && r != -EEXIST)
 		return r;
