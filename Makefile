@@ -206,7 +206,7 @@ lint-static: $(SKEL)
 		--suppressions-list=.cppcheck -D__x86_64__ -D_GNU_SOURCE -Iinclude -Iuser \
 		-DGATE_VERSION='"$(VERSION)"' -j 2 $(USER_C)
 lint-scripts:
-	$(Q)shellcheck $(wildcard scripts/*.sh tools/hooks/*) .ci/run
+	$(Q)shellcheck $(wildcard scripts/*.sh tools/hooks/*) .ci/run tests/fuzz/run
 	$(Q)/usr/bin/python3 -m pyflakes tests/run $(wildcard scripts/*.py tests/lib/*.py tests/net/*.py tests/vm/*.py)
 
 clean:
