@@ -20,6 +20,7 @@ struct vm_list {
 	/* filters */
 	char tenant[GATE_NAME_LEN], state[16];
 	uint64_t expiring_s; /* 0 = any */
+	uint64_t brief;
 };
 
 static bool matches(const struct vm_list *l, const struct gate_vm_spec *vm)
@@ -56,7 +57,7 @@ static void step(struct vm_list *l)
 	if (vm && matches(l, vm)) {
 		/* written before the brace: the writer of members puts its own commas */
 		gate_buf_puts(&l->ready, l->any ? ",{" : "{");
-		gate_show_vm(&l->show, &l->ready, l->slot);
+		(l->brief ? gate_show_brief : gate_show_vm)(&l->show, &l->ready, l->slot);
 		gate_buf_putc(&l->ready, '}');
 		l->any = true;
 	}
@@ -115,6 +116,8 @@ static int read_filters(struct request *r, struct vm_list *l, struct gate_error 
 			"the query's state must be allow, limit, block or quarantine");
 	strcpy(l->tenant, tenant ? tenant : "");
 	strcpy(l->state, state ? state : "");
+	if (gate_control_query_uint(r, "brief", 1, &l->brief, err))
+		return -EINVAL;
 	return gate_control_query_uint(r, "expiring", INT32_MAX, &l->expiring_s, err);
 }
 

@@ -52,7 +52,7 @@ struct route {
 	const char *path; /* ends in '/': what follows is the request's `rest` */
 	enum gate_right right;
 	bool stream;	      /* the body goes to the policy set's reader, without a limit */
-	const char *query[4]; /* names it knows, NULL-terminated */
+	const char *query[5]; /* names it knows, NULL-terminated */
 	/* Writes the answer, or queues it itself and sets `answered`, or fails. */
 	int (*handle)(struct request *r, struct gate_buf *out, struct gate_error *err);
 };

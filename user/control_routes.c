@@ -292,7 +292,7 @@ static int post_why(struct request *r, struct gate_buf *out, struct gate_error *
 
 static const struct route routes[] = {
 	{ "GET", "/v1/status", GATE_RIGHT_READ, .handle = get_status },
-	{ "GET", "/v1/vms", GATE_RIGHT_READ, .query = { "tenant", "state", "expiring" },
+	{ "GET", "/v1/vms", GATE_RIGHT_READ, .query = { "tenant", "state", "expiring", "brief" },
 	  .handle = gate_control_vms },
 	{ "GET", "/v1/vms/", GATE_RIGHT_READ, .handle = get_vm },
 	{ "PUT", "/v1/vms/", GATE_RIGHT_WRITE, .query = { "mode" }, .handle = put_vm },

@@ -165,7 +165,8 @@ static void base_reports(struct loading *l)
 		gate_engine_slot_subject(e, slot, &s);
 		gate_format_subject(&s, text, sizeof(text));
 		c = gate_table_get(&l->counters, text, strlen(text));
-		gate_engine_reports_base(e, slot, c ? c : &e->m->counters[slot]);
+		if (c) /* else nothing of it was ever saved */
+			gate_engine_reports_base(e, slot, c);
 	}
 }
 

@@ -263,6 +263,34 @@ void gate_show_vm(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
 	gate_json_counters(b, "counters", &counters, active);
 }
 
+void gate_show_brief(const struct gate_show *s, struct gate_buf *b, uint32_t slot)
+{
+	const struct gate_vm_spec *vm = gate_engine_vm(s->engine, slot);
+	struct gate_counters c = { 0 };
+	char text[GATE_SUBJECT_LEN + 4];
+	struct gate_effective eff = { 0 };
+	struct gate_subject who;
+	uint32_t active = 0;
+
+	gate_engine_slot_subject(s->engine, slot, &who);
+	gate_engine_counters(s->engine, slot, &c, &active);
+	gate_engine_effective(s->engine, &who, 0, &eff, NULL);
+	gate_json_string(b, "subject", gate_format_subject(&who, text, sizeof(text)));
+	gate_json_bool(b, "registered", vm->registered);
+	gate_json_string(b, "tenant", gate_json_or_null(vm->tenant));
+	gate_json_string(b, "state", eff.quarantined ? "quarantine" : gate_state_name(eff.state));
+	gate_json_bool(b, "enforce", eff.enforce);
+	gate_json_open(b, "counters", '{');
+#define X(name)                                                                                    \
+	if (c.name)                                                                                \
+		gate_json_uint(b, #name, c.name);
+	GATE_COUNTERS(X)
+#undef X
+	if (active)
+		gate_json_uint(b, "flows_active", active);
+	gate_json_close(b, '}');
+}
+
 static void write_tenant_vms(const struct gate_show *s, struct gate_buf *b, const char *tenant)
 {
 	const struct gate_vm_spec *vm;

@@ -30,6 +30,8 @@ void gate_show_end(struct gate_show *s);
 
 /* The VM on a used slot: members without braces, beginning with "version". */
 void gate_show_vm(const struct gate_show *s, struct gate_buf *b, uint32_t slot);
+/* The same VM in a few words: members without braces; counters that are zero are left out. */
+void gate_show_brief(const struct gate_show *s, struct gate_buf *b, uint32_t slot);
 /* A canonical subject: a VM's or port's members as above, else a subject object's. */
 int gate_show_subject(const struct gate_show *s, struct gate_buf *b, const struct gate_subject *who,
 		      struct gate_error *err);

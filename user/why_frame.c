@@ -87,11 +87,31 @@ static void choose_address(struct why_case *w, const struct gate_subject *asked,
 	}
 }
 
+/* What was recorded under binding `learn`, where nothing was heard of the VM since. */
+static void fill_learned(const struct why_case *w, struct gate_engine_seen *seen)
+{
+	struct gate_learned l;
+
+	if (!gate_engine_learned(w->engine, w->slot, &l))
+		return;
+	if (!seen->any && l.nmacs)
+		memcpy(seen->mac, l.macs[0], sizeof(seen->mac));
+	seen->any |= l.nmacs > 0;
+	for (unsigned i = 0; i < l.nips; i++) {
+		bool *has = l.ips[i].v4 ? &seen->has4 : &seen->has6;
+
+		if (!*has)
+			memcpy(l.ips[i].v4 ? seen->addr4 : seen->addr6, l.ips[i].addr, 16);
+		*has = true;
+	}
+}
+
 void why_choose_source(struct why_case *w, const struct gate_subject *asked)
 {
 	struct gate_engine_seen seen;
 
 	gate_engine_last_source(w->engine, &w->who, &seen);
+	fill_learned(w, &seen);
 	choose_mac(w, asked, &seen);
 	choose_address(w, asked, &seen);
 }

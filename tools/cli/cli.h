@@ -295,6 +295,7 @@ int cmd_vm_del(struct cli *c);
 int cmd_vm_list(struct cli *c);
 int cmd_vm_import(struct cli *c);
 int cmd_events(struct cli *c);
+int cmd_top(struct cli *c);
 int cmd_report(struct cli *c);
 int cmd_undo(struct cli *c);
 int cmd_history(struct cli *c);

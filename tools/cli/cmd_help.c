@@ -150,7 +150,7 @@ static void offer_names(struct cli *c, bool registered, const char *start)
 	const json_t *vm;
 	size_t i;
 
-	if (cli_call(c, "GET", "/v1/vms", NULL, &answer, &err))
+	if (cli_call(c, "GET", "/v1/vms?brief=1", NULL, &answer, &err))
 		return;
 	json_array_foreach (json_object_get(answer, "vms"), i, vm) {
 		const char *subject = cli_str(vm, "subject");

@@ -186,6 +186,13 @@ const struct cli_command cli_commands[] = {
 			"ration;\nwhat was not told for it is summed up as \"lost\".",
 	},
 	{
+		.name = "top",
+		.summary = "VMs by new connections, refusals, 5xx replies, destinations, live",
+		.run = cmd_top,
+		.more = "Figures are of the last minute. Keys: arrows select; n, r, 5, d, o, s sort; "
+			"/ filters;\nb blocks and a allows the selected VM, asking for a reason; q quits.",
+	},
+	{
 		.name = "report",
 		.args = "SUBJECT...",
 		.summary = "what it tried, hour by hour, and its last refusals",

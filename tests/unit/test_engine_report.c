@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What VMs tried: hours, refusals, first ones; and undo, at the level of the engine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "../lib/enginebox.h"
+#include "../lib/fakeclock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOUR 3600
+#define DAY  (24 * HOUR)
+
+static struct enginebox box;
+static const struct gate_actor alice = { .uid = 1000, .name = "alice" };
+
+static int open_box(void **state)
+{
+	fake_unix_ns = 1800000000LL * 1000000000LL; /* a full hour */
+	box_open(&box, 0, NULL);
+	gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+	return 0;
+}
+
+static int close_box(void **state)
+{
+	box_close(&box);
+	return 0;
+}
+
+static struct gate_counters *counters(const char *subject)
+{
+	return &box.g.m.counters[box_slot(&box, subject)];
+}
+
+static void refuse(const char *subject, enum gate_event_type type, uint16_t sport)
+{
+	struct gate_event ev = { .type = type,
+				 .reason = GATE_R_BLOCKED,
+				 .family = 4,
+				 .time = fake_mono_ns,
+				 .slot = (uint32_t)box_slot(&box, subject),
+				 .sport = sport,
+				 .dport = 25 };
+
+	gate_engine_event(box.e, &ev);
+}
+
+/* "admitted/blocked" of each hour, oldest first, then "*" and how many refusals. */
+static const char *report(const char *subject, int64_t since)
+{
+	static char text[400];
+	struct gate_subject s = box_subject(subject);
+	struct gate_report r;
+
+	text[0] = '\0';
+	box.err = (struct gate_error){ 0 };
+	if (gate_engine_report(box.e, &s, fake_now() - since, &r, &box.err))
+		return box.err.message;
+	for (unsigned i = 0; i < r.nhours; i++)
+		sprintf(text + strlen(text), "%llu/%llu ",
+			(unsigned long long)r.hours[i].flows_admitted,
+			(unsigned long long)r.hours[i].flows_blocked);
+	sprintf(text + strlen(text), "*%u", r.nrefusals);
+	gate_report_clear(&r);
+	return text;
+}
+
+static void pass(unsigned seconds)
+{
+	fake_pass(seconds);
+	gate_engine_tick(box.e, fake_now());
+}
+
+static void hours_hold_what_was_counted_in_them(void **state)
+{
+	counters("port:tap1")->flows_admitted += 5;
+	pass(100);
+	assert_string_equal(report("port:tap1", DAY), "5/0 *0");
+	counters("port:tap1")->flows_admitted += 2;
+	pass(HOUR - 101); /* a second before the hour ends */
+	counters("port:tap1")->flows_blocked += 3;
+	pass(1);
+	pass(60);
+	counters("port:tap1")->flows_admitted += 1;
+	assert_string_equal(report("port:tap1", DAY), "7/3 1/0 *0");
+	pass(3 * HOUR);
+	counters("port:tap1")->flows_blocked += 4;
+	assert_string_equal(report("port:tap1", DAY), "7/3 1/0 0/4 *0");
+	assert_string_equal(report("port:tap1", 600), "0/4 *0");
+}
+
+static void nothing_counts_twice_over_restarts(void **state)
+{
+	static const bool reboots[] = { false, true, false };
+	struct gate_counters *there;
+
+	counters("port:tap1")->flows_admitted += 5;
+	assert_string_equal(report("port:tap1", DAY), "5/0 *0");
+	for (size_t i = 0; i < sizeof(reboots) / sizeof(reboots[0]); i++) {
+		box_restart(&box, reboots[i]);
+		gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+		assert_string_equal(report("port:tap1", DAY), "5/0 *0");
+	}
+	/* counted while no daemon was there */
+	there = counters("port:tap1");
+	gate_engine_close(box.e);
+	there->flows_blocked += 2;
+	if (gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err))
+		fail_msg("%s", box.err.message);
+	assert_string_equal(report("port:tap1", DAY), "5/2 *0");
+}
+
+static void refusals_are_a_ring_of_fifty(void **state)
+{
+	struct gate_subject s = box_subject("port:tap1");
+	struct gate_report r;
+
+	for (unsigned i = 1; i <= 130; i++) {
+		refuse("port:tap1", i % 2 ? GATE_E_REFUSED : GATE_E_WOULD_REFUSE, (uint16_t)i);
+		fake_pass(1);
+		if (i % 40 == 0) /* some are saved, some wait */
+			gate_engine_tick(box.e, fake_now());
+	}
+	assert_int_equal(gate_engine_report(box.e, &s, 0, &r, &box.err), 0);
+	assert_int_equal(r.nrefusals, GATE_REPORT_REFUSALS);
+	for (unsigned i = 0; i < r.nrefusals; i++) {
+		assert_int_equal(r.refusals[i].sport, 130 - i);
+		assert_int_equal(r.refusals[i].enforced, (130 - i) % 2);
+	}
+	gate_report_clear(&r);
+	box_restart(&box, true);
+	assert_string_equal(report("port:tap1", DAY), "*50");
+}
+
+static void a_flood_of_many_vms_is_bounded(void **state)
+{
+	char name[16], subject[24];
+
+	for (unsigned n = 0; n < 12; n++) {
+		snprintf(name, sizeof(name), "many%u", n);
+		snprintf(subject, sizeof(subject), "port:%s", name);
+		gate_engine_port_up(box.e, 100 + n, name, GATE_PORT_VM);
+		for (unsigned i = 0; i < 3000; i++)
+			refuse(subject, GATE_E_REFUSED, (uint16_t)i);
+	}
+	assert_string_equal(report("port:many0", DAY), "*50");
+	assert_string_equal(report("port:many11", DAY), "*50");
+}
+
+static bool last_was_first(void)
+{
+	const struct gate_notice *n = box_notice(&box, GATE_N_REFUSED);
+
+	return n && n->first;
+}
+
+static void first_refusal_for_a_day(void **state)
+{
+	refuse("port:tap1", GATE_E_WOULD_REFUSE, 1);
+	refuse("port:tap1", GATE_E_REFUSED, 2);
+	assert_true(last_was_first());
+	refuse("port:tap1", GATE_E_REFUSED, 3);
+	assert_false(last_was_first());
+	fake_pass(DAY - 1);
+	refuse("port:tap1", GATE_E_REFUSED, 4);
+	assert_false(last_was_first());
+	box_restart(&box, false);
+	gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+	refuse("port:tap1", GATE_E_REFUSED, 5);
+	assert_false(last_was_first());
+	fake_pass(DAY);
+	refuse("port:tap1", GATE_E_REFUSED, 6);
+	assert_true(last_was_first());
+}
+
+static void old_rows_go(void **state)
+{
+	counters("port:tap1")->flows_blocked += 1;
+	refuse("port:tap1", GATE_E_REFUSED, 1);
+	assert_string_equal(report("port:tap1", DAY), "0/1 *1");
+	pass(29 * DAY);
+	counters("port:tap1")->flows_blocked += 2;
+	assert_string_equal(report("port:tap1", 40 * DAY), "0/1 0/2 *1");
+	pass(2 * DAY);
+	pass(HOUR);
+	assert_string_equal(report("port:tap1", 40 * DAY), "0/2 *0");
+}
+
+static void a_port_brings_its_report_to_the_vm(void **state)
+{
+	counters("port:tap1")->flows_blocked += 2;
+	refuse("port:tap1", GATE_E_REFUSED, 1);
+	assert_string_equal(report("port:tap1", DAY), "0/2 *1");
+	counters("port:tap1")->flows_blocked += 1; /* not saved yet */
+	assert_int_equal(box_vm(&box, "web1", "port=tap1 tenant=acme ip=192.0.2.5"), 0);
+	assert_string_equal(report("vm:web1", DAY), "0/3 *1");
+	assert_string_equal(report("tenant:acme", DAY), "0/3 *1");
+	assert_string_equal(report("ip:192.0.2.5", DAY), "0/3 *1");
+	assert_string_equal(report("port:tap1", DAY), "there is no port:tap1");
+	/* a second port joins the VM with what it did */
+	gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+	counters("port:tap2")->flows_blocked += 10;
+	assert_string_equal(report("port:tap2", DAY), "0/10 *0");
+	assert_int_equal(box_vm(&box, "web1", "port=tap1 port=tap2 tenant=acme"), 0);
+	assert_string_equal(report("vm:web1", DAY), "0/13 *1");
+	/* what was counted last is kept though the VM goes at once */
+	counters("vm:web1")->flows_blocked += 1;
+	assert_int_equal(box_del(&box, "web1"), 0);
+	assert_string_equal(report("vm:web1", DAY), "0/14 *1");
+}
+
+static void reports_of_nobody(void **state)
+{
+	static const struct {
+		const char *subject, *says;
+	} rows[] = {
+		{ "vm:nobody", "there is no vm:nobody" },
+		{ "tenant:nobody", "there is no tenant:nobody" },
+		{ "default", "a report is about a VM, a port or a tenant, not default" },
+		{ "mac:52:54:00:00:00:09", "no VM has registered mac:52:54:00:00:00:09" },
+		{ "ip:192.0.2.9", "no VM has registered ip:192.0.2.9" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_string_equal(report(rows[i].subject, DAY), rows[i].says);
+}
+
+/* ---- undo ---- */
+
+static int undo(int64_t id)
+{
+	struct gate_undone done;
+
+	box.err = (struct gate_error){ 0 };
+	return gate_engine_undo(box.e, &alice, id, "", &done, &box.err) ? (int)box.err.code : 0;
+}
+
+static int write_line(void *arg, const struct gate_set_item *it)
+{
+	char *text = arg, subject[GATE_SUBJECT_LEN + 4];
+
+	if (it->is_vm)
+		sprintf(text + strlen(text), "%s:%u,%u,%s ", it->vm.name, it->vm.nports,
+			it->vm.nmacs, it->vm.tenant);
+	else
+		sprintf(text + strlen(text), "%s=%d%d%d%u%u ",
+			gate_format_subject(&it->own.subject, subject, sizeof(subject)),
+			it->own.scope[0].state, it->own.quarantine.on, it->own.observe,
+			it->own.nbudget, it->own.nexempt);
+	return 0;
+}
+
+static const char *model(char text[2000])
+{
+	text[0] = '\0';
+	gate_engine_export(box.e, write_line, text);
+	return text;
+}
+
+static void undo_of_each_kind_of_change(void **state)
+{
+	static const struct {
+		const char *subject, *words;
+	} rows[] = {
+		{ "port:tap1", "block reason=spam" },
+		{ "port:tap1", "limit 5/s burst=3" },
+		{ "port:tap1", "quarantine" },
+		{ "port:tap1", "release" },
+		{ "port:tap1", "observe=on" },
+		{ "port:tap1", "drop" },
+		{ "tenant:acme", "budget 5/h" },
+		{ "tenant:acme", "exempt +192.0.2.0/24" },
+		{ "tenant:new", "block" },
+		{ "default", "block" },
+		{ "mac:52:54:00:00:00:01", "block" },
+		{ "ip:2001:db8::/64", "limit 1/s" },
+		{ "vm:web9", "allow on=25 for=600" },
+	};
+	char before[2000], after[2000];
+
+	box_vm(&box, "web9", "port=tap9 mac=52:54:00:00:00:09 tenant=acme");
+	box_change(&box, fake_now(), "port:tap1", "limit 9/s reason=x");
+	box_change(&box, fake_now(), "port:tap1", "exempt +198.51.100.0/24");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		print_message("%s %s\n", rows[i].subject, rows[i].words);
+		model(before);
+		assert_int_equal(box_change(&box, fake_now(), rows[i].subject, rows[i].words), 0);
+		assert_int_equal(undo(0), 0);
+		assert_string_equal(model(after), before);
+		assert_non_null(strstr(box_audit(&box, NULL, 1), "alice undo "));
+	}
+}
+
+static void undo_of_registrations(void **state)
+{
+	char bare[2000], with_vm[2000], changed[2000], now[2000];
+
+	box_change(&box, fake_now(), "port:tap1", "block");
+	model(bare);
+	assert_int_equal(box_vm(&box, "web1", "port=tap1 tenant=acme"), 0);
+	model(with_vm); /* the port's policy is the VM's now */
+	assert_non_null(strstr(with_vm, "vm:web1=3"));
+	assert_int_equal(undo(0), 0);
+	assert_string_equal(model(now), bare);
+	assert_int_equal(box_vm(&box, "web1", "port=tap1 tenant=acme"), 0);
+	assert_int_equal(box_vm(&box, "web1", "port=tap1 port=tap2 mac=52:54:00:00:00:01"), 0);
+	model(changed);
+	assert_int_equal(undo(0), 0);
+	assert_string_equal(model(now), with_vm);
+	assert_int_equal(box_del(&box, "web1"), 0);
+	assert_int_equal(undo(0), 0);
+	assert_string_equal(model(now), with_vm);
+	assert_string_not_equal(changed, with_vm);
+}
+
+static void undo_is_refused(void **state)
+{
+	/* 1: port:tap1 limit, 2: block, 3: expire */
+	box_change(&box, fake_now(), "port:tap1", "limit 5/s");
+	box_change(&box, fake_now(), "port:tap1", "block for=60");
+	assert_int_equal(undo(1), GATE_ERR_CONFLICT);
+	assert_non_null(strstr(box.err.message, "was changed since change 1: block by alice"));
+	pass(61);
+	assert_int_equal(undo(2), GATE_ERR_CONFLICT); /* it has run out */
+	assert_int_equal(undo(3), GATE_ERR_USAGE);    /* an expiry is no decision */
+	assert_int_equal(undo(99), GATE_ERR_NO_SUBJECT);
+	box_change(&box, fake_now(), "port:tap1", "allow");
+	assert_int_equal(undo(0), 0);
+	assert_int_equal(undo(0), GATE_ERR_CONFLICT);
+	assert_non_null(strstr(box.err.message, "was an undo"));
+	/* another VM has the MAC meanwhile */
+	box_vm(&box, "web1", "mac=52:54:00:00:00:01");
+	box_del(&box, "web1");
+	box_vm(&box, "web2", "mac=52:54:00:00:00:01");
+	assert_int_equal(undo(7), GATE_ERR_CONFLICT);
+	assert_non_null(strstr(box.err.message, "belongs to vm:web2"));
+}
+
+static void what_has_run_out_meanwhile_is_not_put_back(void **state)
+{
+	box_change(&box, fake_now(), "port:tap1", "allow for=60");
+	box_change(&box, fake_now(), "port:tap1", "block");
+	fake_pass(61);
+	assert_int_equal(undo(0), 0);
+	assert_string_equal(box_effective(&box, "port:tap1", 0), "limit default");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_box, close_box)
+	const struct CMUnitTest tests[] = {
+		TEST(hours_hold_what_was_counted_in_them),
+		TEST(nothing_counts_twice_over_restarts),
+		TEST(refusals_are_a_ring_of_fifty),
+		TEST(a_flood_of_many_vms_is_bounded),
+		TEST(first_refusal_for_a_day),
+		TEST(old_rows_go),
+		TEST(a_port_brings_its_report_to_the_vm),
+		TEST(reports_of_nobody),
+		TEST(undo_of_each_kind_of_change),
+		TEST(undo_of_registrations),
+		TEST(undo_is_refused),
+		TEST(what_has_run_out_meanwhile_is_not_put_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
