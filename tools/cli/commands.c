@@ -189,8 +189,10 @@ const struct cli_command cli_commands[] = {
 		.name = "top",
 		.summary = "VMs by new connections, refusals, 5xx replies, destinations, live",
 		.run = cmd_top,
-		.more = "Figures are of the last minute. Keys: arrows select; n, r, 5, d, o, s sort; "
-			"/ filters;\nb blocks and a allows the selected VM, asking for a reason; q quits.",
+		.more = "Figures are of the last minute. Keys: arrows select; n, r, 5, d, o, s "
+			"sort; "
+			"/ filters;\nb blocks and a allows the selected VM, asking for a reason; q "
+			"quits.",
 	},
 	{
 		.name = "report",
