@@ -23,6 +23,23 @@ struct vm_list {
 	uint64_t brief;
 };
 
+/* Does anything that is in force for the VM, on whichever port, end within the time? */
+static bool is_expiring(const struct vm_list *l, const struct gate_subject *s)
+{
+	const struct gate_conf *conf = l->show.maps->conf;
+	int64_t until = time(NULL) + (int64_t)l->expiring_s;
+	struct gate_effective eff;
+
+	for (unsigned i = 0; i <= conf->nports; i++) {
+		if (gate_engine_effective(l->show.engine, s, i ? conf->ports[i - 1] : 0, &eff,
+					  NULL))
+			return false;
+		if (eff.expires && eff.expires <= until)
+			return true;
+	}
+	return false;
+}
+
 static bool matches(const struct vm_list *l, const struct gate_vm_spec *vm)
 {
 	struct gate_effective eff;
@@ -39,8 +56,7 @@ static bool matches(const struct vm_list *l, const struct gate_vm_spec *vm)
 	state = eff.quarantined ? "quarantine" : gate_state_name(eff.state);
 	if (l->state[0] && strcmp(l->state, state) != 0)
 		return false;
-	return !l->expiring_s ||
-	       (eff.expires && eff.expires - time(NULL) <= (int64_t)l->expiring_s);
+	return !l->expiring_s || is_expiring(l, &s);
 }
 
 /* One more VM into `ready`, or the end of the list. */

@@ -304,4 +304,21 @@ def test_customer_text(lab):
     assert "are open" in lab.cli("show", "--customer", vm)
 
 
+# ---- what ends soon
+
+@setup(config={"gate": {"ports": "25, 587"}})
+def test_list_expiring_knows_every_way_to_end(lab):
+    lab.register(1, tenant="acme")
+
+    def expiring(within):
+        return {v["subject"] for v in lab.json("list", "--expiring", within)["vms"]}
+
+    for command in (["allow", "vm:web1"], ["block", "vm:web1", "--on", 587],
+                    ["quarantine", "vm:web1"], ["limit", "tenant:acme", "--rate", "5/s"]):
+        lab.cli(*command, "--for", "3d")
+        assert expiring("7d") == {"vm:web1"} and expiring("2d") == set(), command
+        lab.cli("undo")
+    assert expiring("7d") == set()
+
+
 harness.main()
