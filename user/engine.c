@@ -117,7 +117,7 @@ void gate_engine_clock_changed(struct gate_engine *e)
 /* A slot whose table was empty and that has seen no packet since needs no look. */
 static void sweep_slot(struct gate_engine *e, uint32_t slot, uint32_t now_s)
 {
-	uint64_t seen = e->m->vms[slot].last_seen;
+	uint64_t seen = e->m->counters[slot].packets_from_vm;
 	struct vm *vm = slot ? e->by_slot[slot] : NULL;
 
 	if (slot && !vm)

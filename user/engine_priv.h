@@ -48,7 +48,7 @@ struct vm {
 	struct port *ports; /* that are there now, by port.vm_next */
 	uint64_t gone_ns;   /* unregistered: since when its port is away, 0 = there */
 	uint64_t saved;	    /* sum of the counters when last saved */
-	uint64_t idle_at;   /* last_seen when its flow table was last found empty */
+	uint64_t idle_at;   /* packets_from_vm when its flow table was last found empty */
 	bool swept_empty;
 	bool learned_unsaved;
 	struct gate_learned *learned; /* NULL = nothing */
