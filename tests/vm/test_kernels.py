@@ -92,7 +92,7 @@ def _results(series):
 def test_program(case):
     series, name = case
     results = _results(series)
-    assert name in results, f"{name} has not ended: {_machines[series].tail()}"
+    assert name in results, f"{name} has not ended in time: {_machines[series].tail()}"
     said, code, seconds = results[name]
     planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", said, re.M))
     skipped = len(re.findall(r"^(?:not )?ok .*# *skip", said, re.M | re.I))
