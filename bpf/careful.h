@@ -180,6 +180,7 @@ PROVEN_ONCE int read_ipv4(ctx_t *ctx, struct frame *f, __u32 reply)
 		return FRAME_MALFORMED;
 	proto = ip[9];
 	f->l4 = f->l3 + header;
+	f->detour = header != IPV4_LEN;
 	if (proto == PROTO_ESP)
 		return params.esp_unreadable ? FRAME_HIDDEN : FRAME_OTHER;
 	if (proto != PROTO_TCP && proto != PROTO_AH)
@@ -218,6 +219,8 @@ static __always_inline enum frame_kind step_extension(ctx_t *ctx, struct frame *
 
 	if (ctx_load(ctx, f->l4, h, sizeof(h)) < 0)
 		return f->fragment ? FRAME_CHAIN : FRAME_MALFORMED;
+	if (*proto == PROTO_ROUTING)
+		f->detour = 1;
 	if (*proto == PROTO_FRAGMENT) {
 		__u16 offset = get16(h + 2);
 

@@ -36,6 +36,7 @@ struct frame {
 	__u16 header;	      /* bytes of the TCP header */
 	__u8 port;	      /* index of the gated port */
 	__u8 fragment;	      /* first fragment */
+	__u8 detour;	      /* a source route may lead elsewhere than to dst */
 	__u32 payload;	      /* TCP payload bytes of the whole frame, as the IP header says */
 	__u32 src[4], dst[4]; /* network byte order, IPv4 as ::ffff:a.b.c.d */
 	__u8 mac[6];	      /* the VM's: source from it, destination to it */

@@ -239,6 +239,13 @@ static __always_inline bool judge_unreadable(struct ruling *r, const struct fram
 	return true;
 }
 
+/* What a source route (RFC 791 3.1, RFC 8200 4.4) calls its destination is only the next stop. */
+static __always_inline bool leads_to_exempt(const struct who *w, const struct frame *f,
+					    __u64 conf_flags)
+{
+	return !f->detour && is_exempt(w, (const struct address *)f->dst, conf_flags);
+}
+
 /*
  * The policy for one frame, and the rulings that need no flow. True: judge_flow
  * has the word.
@@ -258,7 +265,7 @@ static __always_inline bool decide(struct ruling *r, struct policy *p, struct wh
 
 	if (judge_unreadable(r, f, is_closed(p))) {
 		if (r->reason == GATE_R_FRAGMENT_LATER && !p->quarantined &&
-		    is_exempt(w, (const struct address *)f->dst, conf_flags))
+		    leads_to_exempt(w, f, conf_flags))
 			r->reason = GATE_R_EXEMPT;
 		return false;
 	}
@@ -266,7 +273,7 @@ static __always_inline bool decide(struct ruling *r, struct policy *p, struct wh
 		r->reason = source;
 		return false;
 	}
-	if (!p->quarantined && is_exempt(w, (const struct address *)f->dst, conf_flags)) {
+	if (!p->quarantined && leads_to_exempt(w, f, conf_flags)) {
 		r->reason = GATE_R_EXEMPT;
 		r->flow = (f->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 		return false;

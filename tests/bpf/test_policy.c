@@ -181,6 +181,44 @@ static void test_precedence_3_exempt_beats_block_and_limit(void **state)
 	assert_int_equal(send_one(), ACT_SHOT);
 }
 
+/* A source route names another end than the address in the header. */
+static void test_precedence_3_exempt_ends_at_source_routes(void **state)
+{
+	static const struct {
+		const char *words;
+		int verdict;
+		enum gate_reason reason;
+	} row[] = {
+		{ "eth ip4 tcp", ACT_UNSPEC, GATE_R_EXEMPT },
+		{ "eth ip4:o=8 tcp", ACT_SHOT, GATE_R_BLOCKED },
+		{ "eth ip4:f=100 tcp", ACT_UNSPEC, GATE_R_EXEMPT },
+		{ "eth ip4:o=8,f=100 tcp", ACT_SHOT, GATE_R_FRAGMENT_LATER },
+		{ "eth ip6 tcp", ACT_UNSPEC, GATE_R_EXEMPT },
+		{ "eth ip6 dst tcp", ACT_UNSPEC, GATE_R_EXEMPT },
+		{ "eth ip6 rt tcp", ACT_SHOT, GATE_R_BLOCKED },
+		{ "eth ip6 dst rt tcp", ACT_SHOT, GATE_R_BLOCKED },
+		{ "eth ip6 rt frag100 tcp", ACT_SHOT, GATE_R_FRAGMENT_LATER },
+	};
+	struct gate_exempt_key six = {
+		.prefixlen = 32 + 128,
+		.scope = GATE_EXEMPT_VM | TEST_SLOT,
+		.addr = { 0x20, 0x01, 0x0d, 0xb8, [15] = 2 },
+	};
+	uint32_t one = 1;
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		begin();
+		gate.m.vms[TEST_SLOT].flags |= GATE_VM_EXEMPT;
+		set(gate_base_vm(TEST_SLOT), node(GATE_BLOCK));
+		set_exempt(GATE_EXEMPT_VM | TEST_SLOT, 2);
+		assert_int_equal(bpf_map_update_elem(gate.m.exempt, &six, &one, 0), 0);
+		print_message("%s\n", row[i].words);
+		assert_int_equal(testgate_send(&gate, TEST_FROM_VM, row[i].words, NULL),
+				 row[i].verdict);
+		assert_int_equal(testgate_reason(&gate, row[i].reason, false), 1);
+	}
+}
+
 static void test_precedence_4_observe_counts_and_passes(void **state)
 {
 	for (int where = 0; where < 2; where++) {
@@ -578,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_precedence_1_quarantine_expires),
 		cmocka_unit_test(test_precedence_2_most_specific_decides),
 		cmocka_unit_test(test_precedence_3_exempt_beats_block_and_limit),
+		cmocka_unit_test(test_precedence_3_exempt_ends_at_source_routes),
 		cmocka_unit_test(test_precedence_4_observe_counts_and_passes),
 		cmocka_unit_test(
 			test_precedence_5_tenant_policy_with_own_buckets_and_a_shared_budget),
