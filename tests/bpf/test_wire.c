@@ -36,7 +36,7 @@ static void test_over(enum wire_device device, enum wire_hook hook, enum wire_dr
 	for (size_t i = 0; i < NTRICKS; i++) {
 		if (!wire_row_wears(&tricks[i], dress))
 			continue;
-		for (enum wire_vm vm = 0; vm < VM_STATES; vm++)
+		for (enum vm_state vm = 0; vm < VM_STATES; vm++)
 			wire_check_row(&wire, &tricks[i], vm, dress, ungated[i], &tally);
 	}
 	wire_close(&wire);

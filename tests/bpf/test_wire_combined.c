@@ -88,7 +88,7 @@ static void check_combinations(enum wire_device device, enum wire_hook hook)
 					continue;
 				if (!pass)
 					ungated[l][i] = wire_row_ungated(&wire, &t, DRESS_PLAIN);
-				for (enum wire_vm vm = 0; pass && vm < VM_STATES; vm++)
+				for (enum vm_state vm = 0; pass && vm < VM_STATES; vm++)
 					wire_check_row(&wire, &t, vm, DRESS_PLAIN, ungated[l][i],
 						       &tally);
 			}

@@ -173,7 +173,7 @@ static void test_a_checksum_goes_where_the_guest_says(void **state)
 	wire_close(&wire);
 }
 
-static void check_misplaced(const struct misplaced *row, enum wire_vm vm)
+static void check_misplaced(const struct misplaced *row, enum vm_state vm)
 {
 	uint8_t bytes[FRAME_MAX];
 	struct wire_frame f;
@@ -185,7 +185,7 @@ static void check_misplaced(const struct misplaced *row, enum wire_vm vm)
 	    counters()->packets_dropped != 1 || counters()->flows_admitted ||
 	    testgate_reason(&gate, GATE_R_REWRITTEN, false) != 1)
 		fail_msg("%s, %d + %d, %s VM: %d got through, %d back", row->words, row->start,
-			 row->offset, wire_vm_name[vm], wire.nfar, wire.nback);
+			 row->offset, vm_state_name[vm], wire.nfar, wire.nback);
 }
 
 static void check_all_misplaced(enum wire_device device, enum wire_hook hook)
@@ -193,7 +193,7 @@ static void check_all_misplaced(enum wire_device device, enum wire_hook hook)
 	open_wire(device, hook);
 	EACH_MISPLACED(row)
 	{
-		for (enum wire_vm vm = VM_ALLOWED; vm < VM_OBSERVED; vm++)
+		for (enum vm_state vm = VM_ALLOWED; vm < VM_OBSERVED; vm++)
 			check_misplaced(row, vm);
 	}
 	wire_close(&wire);

@@ -10,60 +10,18 @@
 
 #define PADDED_LEN 6000 /* the kernel makes frames below a page linear */
 
-const char *const wire_vm_name[VM_STATES] = { "allowed", "limited", "blocked", "quarantined",
-					      "observed" };
 const char *const wire_dress_name[DRESSES] = { "plain", "padded", "checksum left",
 					       "segmentation left",
 					       "segmentation and checksum left" };
 
-struct expect {
-	bool passes;
-	enum gate_reason reason;
-};
-
-#define PASS(r)                                                                                    \
-	{                                                                                          \
-		true, GATE_R_##r                                                                   \
-	}
-#define DROP(r)                                                                                    \
-	{                                                                                          \
-		false, GATE_R_##r                                                                  \
-	}
-
-/* What PACKETS says of each kind, for each state. */
-static const struct expect expected[][VM_STATES] = {
-	[FRAME_GATED] = { PASS(NEW_FLOW), PASS(NEW_FLOW), DROP(BLOCKED), DROP(QUARANTINED),
-			  PASS(BLOCKED) },
-	[FRAME_LATER] = { PASS(FRAGMENT), PASS(FRAGMENT), DROP(FRAGMENT_LATER),
-			  DROP(FRAGMENT_LATER), PASS(FRAGMENT_LATER) },
-	[FRAME_TINY] = { DROP(FRAGMENT_TINY), DROP(FRAGMENT_TINY), DROP(FRAGMENT_TINY),
-			 DROP(FRAGMENT_TINY), PASS(FRAGMENT_TINY) },
-	[FRAME_CHAIN] = { DROP(FRAGMENT_CHAIN), DROP(FRAGMENT_CHAIN), DROP(FRAGMENT_CHAIN),
-			  DROP(FRAGMENT_CHAIN), PASS(FRAGMENT_CHAIN) },
-	[FRAME_MALFORMED] = { PASS(UNREADABLE), PASS(UNREADABLE), DROP(MALFORMED), DROP(MALFORMED),
-			      PASS(MALFORMED) },
-	[FRAME_TOO_DEEP] = { PASS(UNREADABLE), PASS(UNREADABLE), DROP(TOO_DEEP), DROP(TOO_DEEP),
-			     PASS(TOO_DEEP) },
-	[FRAME_HIDDEN] = { PASS(UNREADABLE), PASS(UNREADABLE), DROP(HIDDEN), DROP(HIDDEN),
-			   PASS(HIDDEN) },
-};
-
-void wire_policy(struct wire *w, enum wire_vm vm, enum gate_refuse refuse)
+void wire_policy(struct wire *w, enum vm_state vm, enum gate_refuse refuse)
 {
-	struct gate_node n = testgate_limit(10, 5);
+	struct gate_node n = row_policy(vm);
 	uint32_t base = w->hook == WIRE_UNKNOWN ? gate_base_default() : gate_base_vm(TEST_SLOT);
 
 	wire_reset(w);
 	n.refuse = refuse;
 	n.quarantine_refuse = refuse;
-	if (vm == VM_ALLOWED)
-		n.state = GATE_ALLOW;
-	else if (vm == VM_BLOCKED || vm == VM_OBSERVED)
-		n.state = GATE_BLOCK;
-	if (vm == VM_QUARANTINED)
-		n.quarantine_until = GATE_FOREVER;
-	if (vm == VM_OBSERVED)
-		n.flags = GATE_NODE_OBSERVE;
 	testgate_policy(w->gate, base, 0, &n);
 }
 
@@ -131,26 +89,15 @@ static void dress_up(struct wire_frame *f, uint8_t *bytes, const struct trick *t
 	}
 }
 
-static bool counters_are_right(const struct wire *w, const struct trick *t, enum wire_vm vm,
-			       const struct expect *e, int segments, int len)
+static bool counters_are_right(const struct wire *w, const struct trick *t, enum vm_state vm,
+			       int segments, int len)
 {
 	const struct gate_counters *c = &w->gate->m.counters[wire_slot(w)];
-	bool flow = t->kind == FRAME_GATED, dropped = !e->passes;
-	bool fragment = t->kind == FRAME_TINY || t->kind == FRAME_CHAIN ||
-			(t->kind == FRAME_LATER && dropped);
-	bool unreadable =
-		t->kind == FRAME_MALFORMED || t->kind == FRAME_TOO_DEEP || t->kind == FRAME_HIDDEN;
+	bool flow = t->kind == FRAME_GATED;
 	/* an accelerated tag is not in the length that the programs see */
 	int64_t bytes = (int64_t)c->bytes_from_vm - (flow ? len : 0);
 
-	return (bytes == 0 || (flow && bytes == -VLAN_LEN)) &&
-	       c->packets_from_vm == (flow ? (uint64_t)segments : 0) &&
-	       c->packets_dropped == (dropped ? (uint64_t)segments : 0) &&
-	       c->flows_admitted == (flow && vm <= VM_LIMITED) &&
-	       c->flows_blocked == (flow && dropped) && c->flows_limited == 0 &&
-	       c->flows_would_refuse == (flow && vm == VM_OBSERVED) &&
-	       c->fragments_dropped == (fragment && dropped) && c->unclassifiable == unreadable &&
-	       c->spoofed == 0 && c->exempt == 0 && c->unsolicited == 0;
+	return (bytes == 0 || (flow && bytes == -VLAN_LEN)) && row_counted(c, t, vm, segments);
 }
 
 static bool untouched(const struct wire *w)
@@ -197,11 +144,11 @@ static bool arrived(const struct wire *w, const struct wire_frame *f)
 	       !memcmp(w->at_far[0].bytes, f->bytes, f->len);
 }
 
-static void complain(const struct wire *w, const struct trick *t, enum wire_vm vm,
+static void complain(const struct wire *w, const struct trick *t, enum vm_state vm,
 		     enum wire_dress dress, const char *what)
 {
 	fprintf(stderr, "%s, %s, %s over %s, hook %d: %s; %d at the far side, %d back\n", t->words,
-		wire_vm_name[vm], wire_dress_name[dress], wire_device_name[w->device], w->hook,
+		vm_state_name[vm], wire_dress_name[dress], wire_device_name[w->device], w->hook,
 		what, w->nfar, w->nback);
 	for (int r = 0; r < GATE_R_MAX; r++)
 		if (testgate_reason(w->gate, r, false) || testgate_reason(w->gate, r, true))
@@ -216,10 +163,10 @@ static bool was_looked_at(const struct wire *w, enum wire_dress dress)
 	return testgate_reason(w->gate, GATE_R_NOT_GATED, false) > 0;
 }
 
-void wire_check_row(struct wire *w, const struct trick *t, enum wire_vm vm, enum wire_dress dress,
+void wire_check_row(struct wire *w, const struct trick *t, enum vm_state vm, enum wire_dress dress,
 		    uint64_t ungated, struct wire_tally *tally)
 {
-	const struct expect *e = &expected[t->kind][vm];
+	const struct row_rule *e = row_rule(t, vm);
 	uint8_t bytes[PADDED_LEN + FRAME_MAX];
 	bool would = vm == VM_OBSERVED && e->reason != GATE_R_NEW_FLOW;
 	bool passes = t->kind == FRAME_OTHER || e->passes;
@@ -240,7 +187,7 @@ void wire_check_row(struct wire *w, const struct trick *t, enum wire_vm vm, enum
 			wrong = "was linear, so this row proves nothing";
 	} else if (testgate_reason(w->gate, e->reason, would) != 1) {
 		wrong = gate_reason_name(e->reason);
-	} else if (!counters_are_right(w, t, vm, e,
+	} else if (!counters_are_right(w, t, vm,
 				       f.vnet.gso_size ? DRESS_GSO_PAYLOAD / DRESS_GSO_SIZE + 1 : 1,
 				       f.len)) {
 		wrong = "counters are wrong";

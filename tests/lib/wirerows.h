@@ -7,11 +7,8 @@
 #define GATE25_TESTS_WIREROWS_H
 
 #include "../../bpf/frame.h"
-#include "tricks.h"
+#include "rowrules.h"
 #include "wirelab.h"
-
-enum wire_vm { VM_ALLOWED, VM_LIMITED, VM_BLOCKED, VM_QUARANTINED, VM_OBSERVED, VM_STATES };
-extern const char *const wire_vm_name[VM_STATES];
 
 /* How a frame is handed over. */
 enum wire_dress {
@@ -33,7 +30,7 @@ struct wire_tally {
 };
 
 /* Gives the VM of the wire a policy. */
-void wire_policy(struct wire *w, enum wire_vm vm, enum gate_refuse refuse);
+void wire_policy(struct wire *w, enum vm_state vm, enum gate_refuse refuse);
 
 /* Can this row be handed over so? */
 bool wire_row_wears(const struct trick *t, enum wire_dress dress);
@@ -44,7 +41,7 @@ bool wire_row_wears(const struct trick *t, enum wire_dress dress);
  */
 uint64_t wire_row_ungated(struct wire *w, const struct trick *t, enum wire_dress dress);
 /* Sends the row from such a VM and checks all that is to be seen of it. */
-void wire_check_row(struct wire *w, const struct trick *t, enum wire_vm vm, enum wire_dress dress,
+void wire_check_row(struct wire *w, const struct trick *t, enum vm_state vm, enum wire_dress dress,
 		    uint64_t ungated, struct wire_tally *tally);
 
 #endif
