@@ -256,7 +256,12 @@ $(BENCH_LIB): | $(B)/bench.skel.h
 $(BENCH): %: %.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
-bench-programs: all $(BENCH)
+# loaded into the daemon beside its own libraries, to know when it reads
+$(B)/tools/bench/%.so: tools/bench/preload/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -fPIC -shared $< -o $@
+bench-programs: all $(BENCH) $(B)/tools/bench/reads.so
 bench: bench-programs
 	@$(BENCH_PY)/run.py --build $(B) $(if $(QUICK),--quick) $(BENCH_ARGS)
 bench-check: bench-programs
