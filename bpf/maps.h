@@ -37,6 +37,7 @@ struct gate_name {
 };
 GATE_ARRAY(names, struct gate_name);
 
+/* Written by user space alone, so an entry takes memory only while it is there. */
 #define GATE_TABLE(map, map_type, flags, key_type, value_type)                                     \
 	struct {                                                                                   \
 		__uint(type, map_type);                                                            \
@@ -46,10 +47,10 @@ GATE_ARRAY(names, struct gate_name);
 		__type(value, value_type);                                                         \
 	} map SEC(".maps")
 
-GATE_TABLE(ports, BPF_MAP_TYPE_HASH, 0, __u32, struct gate_port);
-GATE_TABLE(mac_owner, BPF_MAP_TYPE_HASH, 0, struct gate_mac_owner_key, __u32);
+GATE_TABLE(ports, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, __u32, struct gate_port);
+GATE_TABLE(mac_owner, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, struct gate_mac_owner_key, __u32);
 GATE_TABLE(ip_owner, BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, struct gate_ip_key, __u32);
-GATE_TABLE(macs, BPF_MAP_TYPE_HASH, 0, struct gate_mac_key, struct gate_address);
+GATE_TABLE(macs, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, struct gate_mac_key, struct gate_address);
 GATE_TABLE(ips, BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, struct gate_ip_key, struct gate_address);
 GATE_TABLE(exempt, BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, struct gate_exempt_key, __u32);
 

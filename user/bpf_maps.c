@@ -83,9 +83,18 @@ static uint32_t dests(const struct gate_sizes *s)
 	return s->max_vms * s->dest_sets;
 }
 
+/*
+ * Room in a hash costs a bucket of 16 bytes, taken or not: two ports and two MACs
+ * for each VM, and what else the host has. In a trie room costs nothing.
+ */
 static uint32_t ports(const struct gate_sizes *s)
 {
-	return 4 * s->max_vms + 4096;
+	return 2 * s->max_vms + 4096;
+}
+
+static uint32_t macs(const struct gate_sizes *s)
+{
+	return 2 * (s->max_vms + s->max_overrides);
 }
 
 static uint32_t addresses(const struct gate_sizes *s)
@@ -104,27 +113,13 @@ static uint32_t exempt(const struct gate_sizes *s)
 	[GATE_MAP_##map] = { #map, offsetof(struct gate_maps, map), true, entries }
 
 const struct gate_map_desc gate_map_desc[GATE_NMAPS] = {
-	ARRAY(conf, one),
-	ARRAY(global, one),
-	ARRAY(vms, vms),
-	ARRAY(names, vms),
-	ARRAY(heads, heads),
-	ARRAY(nodes, nodes),
-	ARRAY(buckets, buckets),
-	ARRAY(budgets, budgets),
-	ARRAY(shadow_heads, heads),
-	ARRAY(shadow, vms),
-	ARRAY(counters, vms),
-	ARRAY(port_counters, port_counters),
-	ARRAY(flows, flows),
-	ARRAY(dests, dests),
-	TABLE(ports, ports),
-	TABLE(mac_owner, addresses),
-	TABLE(ip_owner, addresses),
-	TABLE(macs, addresses),
-	TABLE(ips, addresses),
-	TABLE(exempt, exempt),
-	TABLE(reasons, NULL),
+	ARRAY(conf, one),	 ARRAY(global, one),	     ARRAY(vms, vms),
+	ARRAY(names, vms),	 ARRAY(heads, heads),	     ARRAY(nodes, nodes),
+	ARRAY(buckets, buckets), ARRAY(budgets, budgets),    ARRAY(shadow_heads, heads),
+	ARRAY(shadow, vms),	 ARRAY(counters, vms),	     ARRAY(port_counters, port_counters),
+	ARRAY(flows, flows),	 ARRAY(dests, dests),	     TABLE(ports, ports),
+	TABLE(mac_owner, macs),	 TABLE(ip_owner, addresses), TABLE(macs, macs),
+	TABLE(ips, addresses),	 TABLE(exempt, exempt),	     TABLE(reasons, NULL),
 	TABLE(events, NULL),
 };
 
@@ -212,14 +207,14 @@ int gate_sizes_check(const struct gate_sizes *s)
 
 uint64_t gate_sizes_bytes(const struct gate_sizes *s)
 {
-	/* an element of a preallocated hash: header, key and value, rounded */
-	const uint64_t hash_element = 96;
+	/* with an entry in every other place of a hash or trie: header, key, value, bucket */
+	const uint64_t table_place = 64;
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < GATE_NMAPS; i++) {
 		const struct gate_map_desc *d = &gate_map_desc[i];
 		if (d->entries)
-			sum += d->entries(s) * (d->array ? element_size(d) : hash_element);
+			sum += d->entries(s) * (d->array ? element_size(d) : table_place);
 	}
 	return sum;
 }

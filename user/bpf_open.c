@@ -237,7 +237,9 @@ static int open_maps(struct gate_bpf *b, const struct gate_config *c, const stru
 	} else if (!err) {
 		b->adopted = true;
 		gate_sizes_from_conf(&conf, &have);
-		err = same_sizes(&have, s) ? adopt(b, c, s, &conf) : convert(b, c, s, dir);
+		err = same_sizes(&have, s) ? adopt(b, c, s, &conf) : -EPROTO;
+		if (err == -EPROTO) /* they differ, or one of the maps is made otherwise */
+			err = convert(b, c, s, dir);
 	}
 	return err ? err : each_set(b, take_source, NULL);
 }

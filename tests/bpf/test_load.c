@@ -368,6 +368,40 @@ static void test_resize_too_small(void **state)
 	gate_bpf_close(b);
 }
 
+/* An earlier build made one of the maps otherwise, though the sizes are the same. */
+static void test_resize_one_map(void **state)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, no_flags);
+	struct gate_config c;
+	char path[GATE_PIN_PATH];
+
+	nsbox_config(&c, "gate");
+	struct gate_bpf *b = open_ok(&c);
+	populate(b);
+	assert_int_equal(gate_pins_path(path, "%s/abi1/maps/macs", c.pin), 0);
+	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "macs", sizeof(struct gate_mac_key),
+				sizeof(struct gate_address), 1000, &no_flags);
+	struct gate_mac_key key;
+	struct gate_address value;
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_get_next_key(b->maps.macs, NULL, &key), 0);
+	assert_int_equal(bpf_map_lookup_elem(b->maps.macs, &key, &value), 0);
+	assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+	gate_bpf_close(b);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+
+	b = open_ok(&c);
+	assert_true(b->adopted);
+	gate_bpf_settle(b);
+	assert_populated(b, 100, true);
+	assert_int_equal(bpf_map_lookup_elem(b->maps.macs, &key, &value), 0);
+	assert_false(exists(&c, "abi1/maps-old"));
+	gate_bpf_close(b);
+}
+
 static void test_resize_reasons(void **state)
 {
 	struct gate_config c;
@@ -502,6 +536,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_resize_flow_ends_meanwhile, remove_pins),
 		cmocka_unit_test_teardown(test_resize_cut_short, remove_pins),
 		cmocka_unit_test_teardown(test_resize_too_small, remove_pins),
+		cmocka_unit_test_teardown(test_resize_one_map, remove_pins),
 		cmocka_unit_test_teardown(test_resize_reasons, remove_pins),
 		cmocka_unit_test_teardown(test_errors, remove_pins),
 		cmocka_unit_test_teardown(test_second_daemon, remove_pins),

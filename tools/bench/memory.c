@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What the maps take in the kernel, by its own account (memlock in fdinfo).
+ * What the maps take in the kernel, by its own account (memlock in fdinfo), when every
+ * VM is there: each on a port of its own, with one registered MAC.
  *
  * memory --config FILE
  *
@@ -8,8 +9,10 @@
  */
 #include "lib/bench.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "gate25.skel.h"
 
@@ -33,6 +36,22 @@ static unsigned long long memlock(int fd)
 	return bytes;
 }
 
+static void register_all(const struct gate_maps *m)
+{
+	const struct gate_address own = { .flags = GATE_ADDR_REGISTERED };
+
+	for (uint32_t slot = 1; slot < m->conf->max_vms; slot++) {
+		struct gate_port port = { .slot = slot, .flags = GATE_PORT_VM };
+		struct gate_mac_key mac = { .slot = slot, .mac = { 2 } };
+		uint32_t ifindex = slot + 1;
+
+		memcpy(mac.mac + 2, &slot, 4);
+		if (bpf_map_update_elem(m->ports, &ifindex, &port, 0) ||
+		    bpf_map_update_elem(m->macs, &mac, &own, 0))
+			bench_die("cannot register VM %u: %m", slot);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct bpf_map *map;
@@ -40,6 +59,7 @@ int main(int argc, char **argv)
 	struct bench_gate g;
 
 	bench_gate_open(&g, bench_option_text(argc, argv, "--config", "gate25.conf"), 1, 1);
+	register_all(g.m);
 	printf("{\"max_vms\":%u,\"cpus\":%d,\"maps\":{", g.m->conf->max_vms, g.m->ncpus);
 	bpf_object__for_each_map(map, g.bpf->skel->obj)
 	{
