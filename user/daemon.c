@@ -8,6 +8,7 @@
 #include "notify.h"
 #include "ports.h"
 #include "reload.h"
+#include "rights.h"
 #include "tick.h"
 
 #include <errno.h>
@@ -169,6 +170,8 @@ static int start(struct gate_daemon *d, struct gate_error *err)
 		r = open_gate(d, err);
 	if (!r)
 		r = open_interfaces(d, err);
+	if (!r)
+		gate_rights_drop(d->bpf->maps.ports);
 	return r;
 }
 
