@@ -45,7 +45,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long next unit bpf-tests net deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next unit bpf-tests net net-confined deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25
 
@@ -102,6 +102,9 @@ bpf-tests: $(BPFTEST)
 	@$(RUN) bpf
 net: all next
 	@$(RUN) net
+# The same with the daemon under the restrictions of its unit, as a user of its own.
+net-confined: all next
+	@GATE25_CONFINED=1 $(RUN) net
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
 NEXT := $(B)/next
 $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py

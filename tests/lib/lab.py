@@ -25,6 +25,7 @@ import time
 import urllib.parse
 
 from guest import Guest, ROUTER4, ROUTER6, ROUTER_MAC
+import service
 from mail import Sink, Scripted, end, wait_for
 from netns import Namespace
 from wire import Wire
@@ -37,8 +38,11 @@ SERVER = {4: SERVER4, 6: SERVER6}
 SILENT4, SILENT6 = "198.51.100.1", "2001:db8:dead::1"
 
 # A group that every Debian has, so that no test adds one to the machine.
-STAFF, READERS = "games", "news"
+STAFF, READERS = service.STAFF, "news"
 NOBODY = pwd.getpwnam("nobody").pw_uid
+
+# The daemon runs as its unit has it, see service.py: tests are run so by `make net-confined`.
+CONFINED = bool(os.environ.get("GATE25_CONFINED"))
 
 # What each flow and each refused frame ends in; expect() holds all of them to its word.
 VERDICTS = ("flows_admitted", "flows_limited", "flows_blocked", "flows_would_refuse", "exempt",
@@ -85,6 +89,10 @@ class Lab:
         self.dir = tempfile.mkdtemp(prefix="gate25-lab-")
         self.stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
         os.chmod(self.dir, 0o755)
+        if CONFINED:  # what a test mounts here later is to be seen by the daemon too
+            subprocess.run(["mount", "--bind", self.dir, self.dir], check=True)
+            self.stack.callback(subprocess.run, ["umount", "-R", "-l", self.dir], check=False)
+            subprocess.run(["mount", "--make-shared", self.dir], check=True)
         self.bpffs = self.file("bpf")
         os.mkdir(self.bpffs)
         subprocess.run(["mount", "-t", "bpf", "bpf", self.bpffs], check=True)
@@ -178,9 +186,26 @@ class Lab:
 
     def spawn(self, argv=None, **kwargs):
         """The daemon as a child in the host's namespace, its words going to the log."""
+        argv = argv or [self.program("gate25d"), "--config", self.config_path]
+        if CONFINED and argv[0].startswith(BUILD):
+            argv = [*self._confine(argv[0]), *argv[1:]]
         with open(self.log_path, "a") as log:
-            return self.host.popen(argv or [self.program("gate25d"), "--config", self.config_path],
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs)
+            return self.host.popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs)
+
+    def _confine(self, program):
+        """Hands over what the daemon is to write, whoever made it; words to run it by."""
+        home = self.file("service")
+        if not os.path.exists(home):
+            service.make_home(home, self.bpffs)
+        files = [entry.path for entry in os.scandir(self.dir) if entry.is_file()]
+        os.chown(self.dir, service.UID, service.GID)
+        service.give(service.UID, self.bpffs, *files)
+        return service.command(home, program, keep=self.dir)
+
+    def give(self, path):
+        """A directory made by a test for the daemon, to the user that it runs as."""
+        if CONFINED:
+            service.give(service.UID, path)
 
     def start(self, **kwargs):
         if self.daemon:

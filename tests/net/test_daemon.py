@@ -278,6 +278,7 @@ def test_ready_is_told_to_the_service_manager(lab):
     path = lab.file("notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(path)
+        os.chmod(path, 0o777)  # as systemd's is
         notify.settimeout(10)
         lab.start(env=dict(os.environ, NOTIFY_SOCKET=path))
         assert b"READY=1" in notify.recv(4096)

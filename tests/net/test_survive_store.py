@@ -29,6 +29,7 @@ def mounted(lab, size="1m"):
     where = lab.file("store")
     os.mkdir(where)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", where], check=True)
+    lab.give(where)
     lab.stack.callback(subprocess.run, ["umount", "-l", where], check=False)
     lab.stack.callback(lab.stop)
     lab.configure({"store": {"path": os.path.join(where, "gate25.db")}})
@@ -156,6 +157,7 @@ class Unreachable:
 
     def mend(self, lab):
         os.mkdir(self.dir)
+        lab.give(self.dir)
 
 
 FAILURES = {f.__name__.lower(): f for f in (Full, ReadOnly, Locked, Deleted, Corrupt, Newer,
