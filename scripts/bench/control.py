@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import statistics
 import subprocess
 import threading
@@ -242,12 +243,18 @@ def cpu_seconds(pid):
 
 
 def memory_of(pid):
-    sizes = {}
-    with open(f"/proc/{pid}/status") as f:
+    """
+    Resident bytes of a process: the gate's maps, which it has mapped, and all else. The maps
+    are the kernel's memory, are there without the daemon too and are counted by goal 11.
+    """
+    sizes = {"maps": 0, "own": 0}
+    kind = None
+    with open(f"/proc/{pid}/smaps") as f:
         for line in f:
-            if line.startswith(("VmRSS", "RssAnon", "RssFile", "RssShmem")):
-                key, value = line.split()[:2]
-                sizes[key.rstrip(":")] = int(value) * 1024
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                kind = "maps" if "bpf-map" in line else "own"
+            elif line.startswith("Rss:"):
+                sizes[kind] += int(line.split()[1]) * 1024
     return sizes
 
 
@@ -278,5 +285,6 @@ def at_rest(run):
         sizes = memory_of(pid)
     run.row(Row(14, f"daemon at rest, {count} VMs on as many ports: CPU", f"{share:.3%}",
                 goal="<= 0.1 % of a core", met=share <= 1e-3, detail={"seconds": span}))
-    run.row(Row(14, "the same: resident memory", f"{sizes['VmRSS'] / 1e6:.1f} MB",
-                goal="<= 20 MB", met=sizes["VmRSS"] <= 20e6, detail=sizes))
+    run.row(Row(14, "the same: resident memory, the kernel's maps that it has mapped apart",
+                f"{sizes['own'] / 1e6:.1f} MB", goal="<= 20 MB", met=sizes["own"] <= 20e6,
+                detail=sizes))
