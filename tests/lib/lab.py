@@ -27,11 +27,11 @@ import urllib.parse
 from guest import Guest, ROUTER4, ROUTER6, ROUTER_MAC
 import service
 from mail import Sink, Scripted, end, wait_for
-from netns import Namespace
+from netns import Namespace, open_to_all
 from wire import Wire
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("GATE25_BUILD", os.path.join(TOP, "build"))
+BUILD = open_to_all(os.environ.get("GATE25_BUILD", os.path.join(TOP, "build")))
 
 SERVER4, SERVER6 = "192.0.2.10", "2001:db8:2::10"
 SERVER = {4: SERVER4, 6: SERVER6}

@@ -37,6 +37,21 @@ def isolate():
                        "--mount-proc", sys.executable, *sys.argv])
 
 
+def open_to_all(path, at="/mnt"):
+    """
+    A directory that every user may come to: `path`, or, where one above it keeps others out as a
+    home of root's does, the same directory bound to `at`, for as long as this program runs.
+    """
+    above = os.path.abspath(path)
+    while above != "/" and (not os.path.exists(above) or os.stat(above).st_mode & 0o001):
+        above = os.path.dirname(above)
+    if above == "/" or os.getpid() != 1:
+        return path
+    os.makedirs(path, exist_ok=True)
+    subprocess.run(["mount", "--bind", path, at], check=True)
+    return at
+
+
 class Namespace:
     """A network namespace; `with ns.entered():` makes sockets in it."""
 
