@@ -9,8 +9,8 @@ BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
        libsystemd-dev libinih-dev libseccomp-dev libcap-dev libncurses-dev
        libxml2-dev"
 DEMO="python3 iproute2 ethtool curl postfix swaks"
-PACKAGE="debhelper dpkg-dev fakeroot"
-TEST="$DEMO $PACKAGE lintian jq python3-yaml python3-jsonschema util-linux systemd prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
+PACKAGE="build-essential debhelper dpkg-dev fakeroot"
+TEST="$DEMO $PACKAGE lintian systemd jq python3-yaml python3-jsonschema util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
       pyflakes3 libclang-rt-14-dev qemu-system-x86 busybox-static binutils tmux"
 
 wanted=

@@ -14,6 +14,7 @@ struct gate_link {
 	uint32_t ifindex;
 	uint32_t master; /* ifindex of the bridge, bond, … it is a member of, 0 = none */
 	uint32_t lower;	 /* IFLA_LINK within this namespace: VLAN's parent, veth's peer; 0 = none */
+	uint32_t far;	 /* IFLA_LINK if that lies in another namespace, 0 = none */
 	uint16_t type;	 /* ARPHRD_* */
 	uint32_t flags;	 /* IFF_* */
 	char name[IFNAMSIZ];

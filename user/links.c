@@ -208,9 +208,9 @@ static int parse_link(struct nlmsghdr *h, struct gate_link *out)
 		.flags = ifi->ifi_flags,
 		.master = at[IFLA_MASTER] ? nla_get_u32(at[IFLA_MASTER]) : 0,
 	};
-	/* a peer or parent in another namespace: its number means nothing here */
-	if (at[IFLA_LINK] && !at[IFLA_LINK_NETNSID])
-		l.lower = nla_get_u32(at[IFLA_LINK]);
+	/* the number of a peer or parent in another namespace means nothing here */
+	if (at[IFLA_LINK])
+		*(at[IFLA_LINK_NETNSID] ? &l.far : &l.lower) = nla_get_u32(at[IFLA_LINK]);
 	copy_text(l.name, sizeof(l.name), at[IFLA_IFNAME]);
 	copy_text(l.kind, sizeof(l.kind), info[IFLA_INFO_KIND]);
 	copy_text(l.bus, sizeof(l.bus), at[IFLA_PARENT_DEV_BUS_NAME]);

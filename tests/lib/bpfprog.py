@@ -10,7 +10,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
-SCHED_CLS = 3
+SCHED_CLS, XDP = 3, 6
 INGRESS, EGRESS = 46, 47
 BEFORE, AFTER = 1 << 3, 1 << 4
 UNSPEC, OK, SHOT = -1, 0, 2
@@ -25,7 +25,7 @@ def _bpf(command, attr):
     return result
 
 
-def load(answer, mark=None):
+def load(answer, mark=None, kind=SCHED_CLS):
     """A program that gives this answer, and before that sets the mark: its descriptor."""
     code = b""
     if mark is not None:
@@ -35,7 +35,7 @@ def load(answer, mark=None):
     code += struct.pack("<BBhi", 0x95, 0x00, 0, 0)       # exit
     insns = ctypes.create_string_buffer(code, len(code))
     words = ctypes.create_string_buffer(b"GPL")
-    return _bpf(PROG_LOAD, struct.pack("<IIQQ", SCHED_CLS, len(code) // 8,
+    return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, len(code) // 8,
                                        ctypes.addressof(insns), ctypes.addressof(words)))
 
 

@@ -91,6 +91,8 @@ int cmd_doctor(struct cli *c)
 	runs = doctor_daemon(&d);
 	doctor_rights(&d, runs);
 	doctor_links(&d);
+	doctor_marks(&d);
+	doctor_netns(&d);
 	doctor_pass_through(&d);
 	doctor_clock(&d);
 	if (c->json) {
@@ -100,6 +102,7 @@ int cmd_doctor(struct cli *c)
 		json_decref(answer);
 	}
 	json_decref(d.findings);
+	free(d.gated);
 	gate_config_free(conf);
 	return d.failed ? GATE_ERR_FAILED : 0;
 }

@@ -71,6 +71,50 @@ static void say_ports(struct doctor *d, const json_t *status)
 		doctor_say(d, FINDING_OK, "ports", NULL, "%u of %u VM ports are gated", gated, vms);
 }
 
+/* What to do about that which the daemon says to be wrong, and whether it keeps it from gating. */
+static const struct {
+	const char *code;
+	enum finding finding;
+	const char *remedy;
+} remedies[] = {
+	{ "port_unattached", FINDING_FAILED,
+	  "make way on that device, it is tried again by itself: tc qdisc show dev DEVICE" },
+	{ "backstop_unattached", FINDING_FAILED,
+	  "make way on that device, it is tried again by itself: tc qdisc show dev DEVICE" },
+	{ "to_vm_unattached", FINDING_WARNING,
+	  "make way on that device, or do without replies: [gate] to_vm = no" },
+	{ "early_drop_unattached", FINDING_WARNING,
+	  "nothing is lost, the gate at TC judges; [gate] early_drop = off ends the message" },
+	{ "from_vm_not_first", FINDING_WARNING,
+	  "take the other program off and attach it again, behind the gate's" },
+	{ "to_vm_off", FINDING_WARNING,
+	  "[gate] to_vm = yes where nobody else needs the qdisc, or Linux 6.6" },
+	{ "no_uplink", FINDING_FAILED, "name them: [gate] uplinks" },
+	{ "links", FINDING_FAILED, "see the journal: journalctl -u gate25d" },
+	{ "map_full", FINDING_FAILED,
+	  "raise max_vms, max_tenants or max_overrides, then: systemctl restart gate25d" },
+	{ "store", FINDING_FAILED, "make room or give it a disk that works; it heals by itself" },
+	{ "store_rebuilt", FINDING_WARNING,
+	  "gate25 apply your last export, then: systemctl reload gate25d" },
+	{ "metrics", FINDING_WARNING, "free the address, or another [metrics] listen" },
+	{ "control_group", FINDING_WARNING, "make the group, then: systemctl reload gate25d" },
+	{ "config", FINDING_FAILED, "correct it, then: systemctl reload gate25d" },
+};
+
+static void say_problem(struct doctor *d, const char *code, const char *message)
+{
+	for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++) {
+		if (strcmp(remedies[i].code, code) == 0) {
+			doctor_say(d, remedies[i].finding, code, remedies[i].remedy, "%s", message);
+			return;
+		}
+	}
+	/* names that are missing are looked for here too, with the daemon or without */
+	if (strcmp(code, "bridge_missing") != 0 && strcmp(code, "uplink_missing") != 0)
+		doctor_say(d, FINDING_FAILED, code, "see the journal: journalctl -u gate25d", "%s",
+			   message);
+}
+
 bool doctor_daemon(struct doctor *d)
 {
 	const json_t *problems, *p;
@@ -90,84 +134,11 @@ bool doctor_daemon(struct doctor *d)
 	json_array_foreach (problems, i, p) {
 		const char *code = cli_str(p, "code"), *message = cli_str(p, "message");
 
-		doctor_say(d, FINDING_FAILED, code ? code : "problem", NULL, "%s",
-			   message ? message : "?");
+		say_problem(d, code ? code : "problem", message ? message : "?");
 	}
 	say_ports(d, status);
 	json_decref(status);
 	return true;
-}
-
-/* ---- traffic that passes the host by ---- */
-
-static bool file_begins(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "re");
-	char line[64] = "";
-	bool ok = f && fgets(line, sizeof(line), f) && strncmp(line, text, strlen(text)) == 0;
-
-	if (f)
-		fclose(f);
-	return ok;
-}
-
-/* Entries of `dir` whose file `leaf` begins with `text` (or, negated, does not). */
-static unsigned count_entries(const char *dir, const char *leaf, const char *text, bool negate)
-{
-	char path[600];
-	unsigned n = 0;
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d && (e = readdir(d))) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s/%s", dir, e->d_name, leaf);
-		if (negate)
-			n += file_begins(path, "") && !file_begins(path, text);
-		else
-			n += file_begins(path, text);
-	}
-	if (d)
-		closedir(d);
-	return n;
-}
-
-static bool vhost_user_sockets(void)
-{
-	FILE *f = fopen("/proc/net/unix", "re");
-	char line[512];
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strstr(line, "/vhost-user") || strstr(line, "/vhu");
-	if (f)
-		fclose(f);
-	return found;
-}
-
-void doctor_pass_through(struct doctor *d)
-{
-	static const char remedy[] = "filter those guests on the NIC or the switch";
-	/* PCI class 0x02: network controllers */
-	unsigned vfio = count_entries("/sys/bus/pci/drivers/vfio-pci", "class", "0x02", false);
-	unsigned sriov = count_entries("/sys/class/net", "device/sriov_numvfs", "0", true);
-
-	if (vfio)
-		doctor_say(
-			d, FINDING_WARNING, "vfio", remedy,
-			"%u network device%s handed to guests (vfio): no gate sees their traffic",
-			vfio, vfio == 1 ? " is" : "s are");
-	if (sriov)
-		doctor_say(d, FINDING_WARNING, "sriov", remedy,
-			   "%u device%s SR-IOV functions, which pass the host by", sriov,
-			   sriov == 1 ? " has" : "s have");
-	if (vhost_user_sockets())
-		doctor_say(d, FINDING_WARNING, "vhost_user", remedy,
-			   "guests are connected by vhost-user, which passes the kernel by");
-	if (!vfio && !sriov && !vhost_user_sockets())
-		doctor_say(d, FINDING_OK, "pass_through", NULL,
-			   "no network device is passed through to guests");
 }
 
 /* Expiries are wall-clock times. */

@@ -182,6 +182,7 @@ void doctor_hooks(struct doctor *d)
 		return;
 	}
 	link = bpf_link_create(prog, LOOPBACK, (enum bpf_attach_type)TCX_INGRESS, NULL);
+	d->stamped = d->conf->stamp_mask && (link < 0 || d->conf->hook == GATE_HOOK_TC);
 	if (link >= 0)
 		doctor_say(d, FINDING_OK, "hook", NULL,
 			   "tcx is there: deleting a qdisc cannot take the gate off");

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * The links as the kernel has them, for a host whose daemon is dead too: are those that the
- * configuration names there, who else sits on the gate's hooks, and does hardware pass them by?
+ * configuration names there, who else sees frames before the gate, does hardware pass it by?
  */
 #include "doctor.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/bpf.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,148 +38,120 @@ static void check_names(struct doctor *d, const struct gate_globs *g, const char
 /* ---- other programs on the gate's hooks ---- */
 
 struct hook {
-	unsigned ours, others;
-	char first[BPF_OBJ_NAME_LEN]; /* name of the first that is not ours */
+	bool ours;
+	unsigned before;	      /* others that come before ours */
+	char first[BPF_OBJ_NAME_LEN]; /* name of the first of them */
 };
 
-static void add_program(struct hook *h, __u32 id)
+/* True if the program is the gate's; its name goes to `name` in any case. */
+static bool is_ours(__u32 id, char name[BPF_OBJ_NAME_LEN])
 {
 	struct bpf_prog_info info = { 0 };
 	__u32 size = sizeof(info);
 	int fd = bpf_prog_get_fd_by_id(id);
 
-	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
-	    !strncmp(info.name, OUR_PREFIX, strlen(OUR_PREFIX))) {
-		h->ours++;
-	} else if (h->others++ == 0) {
-		snprintf(h->first, sizeof(h->first), "%s", info.name[0] ? info.name : "?");
-	}
-	if (fd >= 0)
+	if (fd >= 0) {
+		bpf_obj_get_info_by_fd(fd, &info, &size);
 		close(fd);
+	}
+	snprintf(name, BPF_OBJ_NAME_LEN, "%s", info.name[0] ? info.name : "?");
+	return !strncmp(info.name, OUR_PREFIX, strlen(OUR_PREFIX));
 }
 
-static void query(int ifindex, int type, struct hook *h)
+/* Programs are listed in the order in which they run; what comes after ours takes nothing. */
+static struct hook query(int ifindex, int type)
 {
 	__u32 ids[PROGS_MAX], n = PROGS_MAX, flags;
+	char name[BPF_OBJ_NAME_LEN];
+	struct hook h = { 0 };
 
 	if (bpf_prog_query(ifindex, (enum bpf_attach_type)type, 0, &flags, ids, &n))
-		return;
-	for (__u32 i = 0; i < n; i++)
-		add_program(h, ids[i]);
+		return h;
+	for (__u32 i = 0; i < n && !h.ours; i++) {
+		h.ours = is_ours(ids[i], name);
+		if (!h.ours && h.before++ == 0)
+			memcpy(h.first, name, sizeof(name));
+	}
+	return h;
 }
 
 /* True if a program of the gate sits there. */
-static bool check_hooks(struct doctor *d, const struct if_nameindex *link)
+static bool check_tcx(struct doctor *d, const struct if_nameindex *link, int type, const char *side)
 {
-	struct hook h = { 0 };
+	const struct hook h = query((int)link->if_index, type);
 
-	query((int)link->if_index, TCX_INGRESS, &h);
-	query((int)link->if_index, TCX_EGRESS, &h);
-	if (h.ours && h.others)
+	if (h.ours && h.before)
 		doctor_say(d, FINDING_WARNING, "shared_hook",
-			   "make sure that it passes packets on with TC_ACT_UNSPEC (-1) and leaves "
-			   "their marks alone",
-			   "%u other program%s on the hooks of %s (%s): what it passes with OK or "
-			   "drops first the gate does not see",
-			   h.others, h.others == 1 ? " sits" : "s sit", link->if_name, h.first);
-	return h.ours != 0;
+			   "make sure that it passes packets on with TC_ACT_UNSPEC (-1), or have "
+			   "it attached after the gate's",
+			   "%u other program%s (%s) of %s before the gate at the %s: what it "
+			   "accepts, redirects or drops the gate does not see",
+			   h.before, h.before == 1 ? " sees frames" : "s see frames", h.first,
+			   link->if_name, side);
+	return h.ours;
 }
 
-/* ---- offload ---- */
-
-static int ethtool(int fd, const char *name, void *command)
+/* XDP comes before everything else, so also before the gate at TC. */
+static void check_xdp(struct doctor *d, const struct if_nameindex *link)
 {
-	struct ifreq ifr = { 0 };
+	char name[BPF_OBJ_NAME_LEN];
+	__u32 id = 0;
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	ifr.ifr_data = command;
-	return ioctl(fd, SIOCETHTOOL, &ifr);
+	if (bpf_xdp_query_id((int)link->if_index, 0, &id) || !id || is_ours(id, name))
+		return;
+	doctor_say(d, FINDING_WARNING, "shared_hook",
+		   "make sure that it passes (XDP_PASS) what guests send: ip link show dev DEVICE",
+		   "an XDP program (%s) sees frames of %s before the gate: what it redirects or "
+		   "drops the gate does not see",
+		   name, link->if_name);
 }
 
-static __u32 count_features(int fd, const char *name)
+static bool check_hooks(struct doctor *d, struct gate_rtnl *rtnl, const struct if_nameindex *link)
 {
-	/* one number follows the fixed part */
-	union {
-		struct ethtool_sset_info info;
-		unsigned char room[sizeof(struct ethtool_sset_info) + sizeof(__u32)];
-	} sset = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
+	bool ours = check_tcx(d, link, TCX_INGRESS, "ingress");
 
-	if (ethtool(fd, name, &sset) || !sset.info.sset_mask)
-		return 0;
-	return sset.info.data[0];
+	ours |= check_tcx(d, link, TCX_EGRESS, "egress");
+	if (rtnl->fd >= 0)
+		ours |= doctor_filters(d, rtnl, link->if_index, link->if_name);
+	if (ours)
+		check_xdp(d, link);
+	return ours;
 }
 
-/* The number of the feature, which is the same for all devices of a kernel; -1: unknown. */
-static int find_feature(int fd, const char *name, __u32 n, const char *feature)
+static bool remember(struct doctor *d, unsigned ifindex)
 {
-	struct ethtool_gstrings *strings =
-		calloc(1, sizeof(*strings) + (size_t)n * ETH_GSTRING_LEN);
-	int found = -1;
+	unsigned *grown = reallocarray(d->gated, d->ngated + 1, sizeof(*grown));
 
-	if (!strings)
-		return -1;
-	strings->cmd = ETHTOOL_GSTRINGS;
-	strings->string_set = ETH_SS_FEATURES;
-	strings->len = n;
-	if (!ethtool(fd, name, strings))
-		for (__u32 i = 0; i < n && found < 0; i++)
-			if (!strncmp((char *)strings->data + (size_t)i * ETH_GSTRING_LEN, feature,
-				     ETH_GSTRING_LEN))
-				found = (int)i;
-	free(strings);
-	return found;
-}
-
-static bool feature_is_on(int fd, const char *name, const char *feature)
-{
-	__u32 n = count_features(fd, name), blocks = (n + 31) / 32;
-	int at = n ? find_feature(fd, name, n, feature) : -1;
-	struct ethtool_gfeatures *f;
-	bool on = false;
-
-	if (at < 0)
+	if (!grown)
 		return false;
-	f = calloc(1, sizeof(*f) + blocks * sizeof(f->features[0]));
-	if (!f)
-		return false;
-	f->cmd = ETHTOOL_GFEATURES;
-	f->size = blocks;
-	if (!ethtool(fd, name, f))
-		on = f->features[at / 32].active & (1U << (at % 32));
-	free(f);
-	return on;
-}
-
-static void check_offload(struct doctor *d, int fd, const char *name)
-{
-	if (feature_is_on(fd, name, "hw-tc-offload"))
-		doctor_say(
-			d, FINDING_WARNING, "hw_offload",
-			"ethtool -K DEVICE hw-tc-offload off, unless nothing of guests is "
-			"offloaded",
-			"%s may forward in hardware (hw-tc-offload): no program sees such packets",
-			name);
+	d->gated = grown;
+	d->gated[d->ngated++] = ifindex;
+	return true;
 }
 
 void doctor_links(struct doctor *d)
 {
 	struct if_nameindex *links = if_nameindex();
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unsigned gated = 0;
+	struct gate_rtnl rtnl = { .fd = -1 };
 
 	check_names(d, &d->conf->bridges, "bridge_missing", "bridge");
 	check_names(d, &d->conf->uplinks, "uplink_missing", "uplink");
+	if (gate_rtnl_open(&rtnl))
+		rtnl = (struct gate_rtnl){ .fd = -1 };
 	for (const struct if_nameindex *l = links; l && l->if_index; l++) {
-		gated += check_hooks(d, l);
+		if (check_hooks(d, &rtnl, l) && !remember(d, l->if_index))
+			d->c->short_of_memory = true;
 		if (fd >= 0)
-			check_offload(d, fd, l->if_name);
+			doctor_offload(d, fd, l->if_name);
 	}
-	if (gated)
+	if (d->ngated)
 		doctor_say(d, FINDING_OK, "links", NULL,
-			   "programs of the gate sit on %u device%s of this host", gated,
-			   gated == 1 ? "" : "s");
+			   "programs of the gate sit on %u device%s of this host", d->ngated,
+			   d->ngated == 1 ? "" : "s");
 	if (links)
 		if_freenameindex(links);
+	gate_rtnl_close(&rtnl);
 	if (fd >= 0)
 		close(fd);
 }
