@@ -45,7 +45,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long next unit bpf-tests net net-confined deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next unit bpf-tests net net-confined net-sanitized soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25
 
@@ -105,6 +105,16 @@ net: all next
 # The same with the daemon under the restrictions of its unit, as a user of its own.
 net-confined: all next
 	@GATE25_CONFINED=1 $(RUN) net
+# The same with daemon, command and the next daemon built with sanitizers: a report of any of
+# them fails the test that it belongs to.
+SANITIZED := $(B)/sanitized
+net-sanitized: REPORTS := $(abspath $(SANITIZED)/reports)
+net-sanitized: deps
+	@$(MAKE) --no-print-directory B=$(SANITIZED) SANITIZE=address,undefined all next
+	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
+	@GATE25_REPORTS=$(REPORTS) ASAN_OPTIONS=log_path=$(REPORTS)/report \
+		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/report \
+		tests/run --build $(SANITIZED) net
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
 NEXT := $(B)/next
 $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py
@@ -112,6 +122,11 @@ $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py
 	$(Q)/usr/bin/python3 tests/lib/next_abi.py $< $@
 next: $(NEXT)/include/gate25/abi.h
 	@$(MAKE) --no-print-directory B=$(NEXT) INC=$(NEXT)/include CFLAGS='-O1 -g -w' WERROR= $(NEXT)/gate25d
+# All that a day brings at once, for so many minutes: memory, descriptors and map entries stay flat.
+MINUTES ?= 60
+soak: deps
+	@$(MAKE) --no-print-directory WERROR=1 all
+	@GATE25_BUILD=$(abspath $(B)) /usr/bin/python3 -B scripts/soak.py --minutes $(MINUTES) --csv $(B)/soak.csv
 # Tests that repeat what they do, as often as it takes to be sure: half an hour.
 check-long: deps
 	@$(MAKE) --no-print-directory WERROR=1 tests

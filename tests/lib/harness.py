@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 
+import reports
 from lab import Lab
 from netns import isolate
 
@@ -94,6 +95,7 @@ def main():
         begin = time.monotonic()
         try:
             _run(test, value)
+            reports.check()
             line = f"ok {number} - {title}"
         except Skip as why:
             line = f"ok {number} - {title} # SKIP {why}"

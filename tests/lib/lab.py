@@ -43,6 +43,8 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 
 # The daemon runs as its unit has it, see service.py: tests are run so by `make net-confined`.
 CONFINED = bool(os.environ.get("GATE25_CONFINED"))
+# Words that the daemon is run by, valgrind's: see `make net-valgrind`.
+WRAPPER = os.environ.get("GATE25_WRAPPER", "").split()
 
 # What each flow and each refused frame ends in; expect() holds all of them to its word.
 VERDICTS = ("flows_admitted", "flows_limited", "flows_blocked", "flows_would_refuse", "exempt",
@@ -189,6 +191,8 @@ class Lab:
         argv = argv or [self.program("gate25d"), "--config", self.config_path]
         if CONFINED and argv[0].startswith(BUILD):
             argv = [*self._confine(argv[0]), *argv[1:]]
+        if argv[0].startswith(BUILD):
+            argv = [*WRAPPER, *argv]
         with open(self.log_path, "a") as log:
             return self.host.popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs)
 

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+"""What sanitizers and valgrind have to say of any program of a test, in files of a directory:
+`make net-sanitized` and `make net-valgrind` set it, and tell those where to write."""
+
+import os
+
+DIRECTORY = os.environ.get("GATE25_REPORTS")
+
+
+def check():
+    """Fails with what was reported since the last time, and forgets it."""
+    said = []
+    for entry in os.scandir(DIRECTORY) if DIRECTORY else ():
+        with open(entry.path, errors="replace") as f:
+            text = f.read().strip()
+        if text:  # of one that runs still there may be nothing to read yet
+            said.append(text[:4000])
+            os.unlink(entry.path)
+    assert not said, "\n".join(said)
