@@ -137,10 +137,20 @@ static void consider_ip(struct walk *w, const struct gate_prefix *ip)
 		consider_vm(w, vm);
 }
 
+/* Beneath all others. */
+static void conclude(struct walk *w)
+{
+	const struct gate_subject bottom = { .kind = GATE_S_DEFAULT };
+
+	consider(w, &bottom);
+	if (!w->decided)
+		decide(w, "default", &w->e->c->policy);
+	w->out->enforce = w->e->c->enforce && (w->out->quarantined || !w->out->observed);
+}
+
 void gate_engine_effective_if(struct gate_engine *e, const struct gate_subject *s, uint16_t on,
 			      const struct gate_own *own, struct gate_effective *out)
 {
-	const struct gate_subject bottom = { .kind = GATE_S_DEFAULT };
 	struct walk w = { .e = e,
 			  .scope = scope_of(e, on),
 			  .now = engine_now_s(),
@@ -174,10 +184,18 @@ void gate_engine_effective_if(struct gate_engine *e, const struct gate_subject *
 	default:
 		break;
 	}
-	consider(&w, &bottom);
-	if (!w.decided)
-		decide(&w, "default", &e->c->policy);
-	out->enforce = e->c->enforce && (out->quarantined || !out->observed);
+	conclude(&w);
+}
+
+void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on,
+				struct gate_effective *out)
+{
+	struct walk w = { .e = e, .scope = scope_of(e, on), .now = engine_now_s(), .out = out };
+
+	memset(out, 0, sizeof(*out));
+	if (slot && slot < e->m->conf->max_vms && e->by_slot[slot])
+		consider_vm(&w, e->by_slot[slot]);
+	conclude(&w);
 }
 
 static bool is_known(struct gate_engine *e, const struct gate_subject *s)

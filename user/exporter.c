@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 32
+#define MEMORY	    262144 /* of a connection: what is written at once; others come in between */
 #define TIMEOUT_S   10
 #define BACKLOG	    32
 #define PERIOD_US   (15 * 1000000ULL)
@@ -56,6 +57,68 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, cons
 	return result;
 }
 
+/* A page on its way to one scraper. */
+struct answer {
+	struct gate_metrics_page *page;
+	struct gate_buf piece;
+	size_t given; /* of the piece */
+};
+
+static ssize_t read_answer(void *arg, uint64_t pos, char *buf, size_t max)
+{
+	struct answer *a = arg;
+	size_t n, done = 0;
+
+	while (done < max) {
+		if (a->given == a->piece.len) {
+			a->given = a->piece.len = 0;
+			if (!gate_metrics_next(a->page, &a->piece))
+				break;
+			if (a->piece.failed)
+				return MHD_CONTENT_READER_END_WITH_ERROR;
+			continue;
+		}
+		n = a->piece.len - a->given < max - done ? a->piece.len - a->given : max - done;
+		memcpy(buf + done, a->piece.data + a->given, n);
+		a->given += n;
+		done += n;
+	}
+	return done ? (ssize_t)done : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void free_answer(void *arg)
+{
+	struct answer *a = arg;
+
+	gate_metrics_close(a->page);
+	gate_buf_free(&a->piece);
+	free(a);
+}
+
+static enum MHD_Result send_page(struct gate_exporter *x, struct MHD_Connection *c,
+				 bool openmetrics)
+{
+	struct answer *a = calloc(1, sizeof(*a));
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	if (!a || gate_metrics_open(&a->page, &x->source, openmetrics)) {
+		free(a);
+		return MHD_NO;
+	}
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, MEMORY, read_answer, a,
+						     free_answer);
+	if (!response) {
+		free_answer(a);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+				openmetrics ? openmetrics_type : text_type);
+	result = MHD_queue_response(c, MHD_HTTP_OK, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *len, void **state)
@@ -63,7 +126,6 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	static char seen;
 	struct gate_exporter *x = arg;
 	struct gate_buf b = { 0 };
-	enum MHD_Result result;
 	bool openmetrics;
 
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
@@ -83,10 +145,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	}
 	openmetrics = gate_metrics_accepts_openmetrics(
 		MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
-	gate_metrics_build(&x->source, openmetrics, &b);
-	result = send_text(c, MHD_HTTP_OK, openmetrics ? openmetrics_type : text_type, &b);
-	gate_buf_free(&b);
-	return result;
+	return send_page(x, c, openmetrics);
 }
 
 /* "127.0.0.1:9625", "[::1]:9625", ":9625" -> host and port in place. */
@@ -150,6 +209,7 @@ static void try_listen(struct gate_exporter *x)
 	struct gate_http_setup http = {
 		.connections = CONNECTIONS,
 		.timeout_s = TIMEOUT_S,
+		.memory = MEMORY,
 		.what = "the metrics",
 		.handler = on_request,
 		.arg = x,

@@ -14,6 +14,7 @@
 /* Packets and ports come first: a scrape or a list may wait a moment. */
 #define HTTP_PRIORITY	  10
 #define TIMER_ACCURACY_US 50000
+#define MEMORY		  32768 /* of a connection, as MHD has it */
 
 struct gate_http {
 	struct MHD_Daemon *mhd;
@@ -154,13 +155,16 @@ int gate_http_open(struct gate_http **out, sd_event *ev, const struct gate_http_
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	}
 	h->setup = *s;
+	if (!h->setup.memory)
+		h->setup.memory = MEMORY;
 	h->mhd = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		s->handler, s->arg, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET,
 		s->fd, MHD_OPTION_CONNECTION_LIMIT, s->connections, MHD_OPTION_CONNECTION_TIMEOUT,
 		s->timeout_s, MHD_OPTION_NOTIFY_COMPLETED, s->completed, s->arg,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK,
-		unescape, NULL, MHD_OPTION_END);
+		unescape, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->setup.memory,
+		MHD_OPTION_END);
 	if (!h->mhd) {
 		close(s->fd);
 		free(h);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define C(name) offsetof(struct gate_counters, name)
 #define P(name) offsetof(struct gate_port_counters, name)
@@ -68,13 +69,61 @@ void gate_metrics_family(struct gate_buf *b, bool openmetrics, const char *name,
 	gate_buf_putc(b, '\n');
 }
 
+struct gate_metrics_page {
+	struct gate_metrics_vms *vms; /* NULL: none of them */
+	struct gate_buf host;	      /* the rest, ready; empty once it is given */
+};
+
+int gate_metrics_open(struct gate_metrics_page **out, const struct gate_metrics_source *s,
+		      bool openmetrics)
+{
+	struct gate_metrics_page *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	gate_metrics_host(s, openmetrics, &p->host);
+	if (openmetrics)
+		gate_buf_puts(&p->host, "# EOF\n");
+	if (s->per_vm != GATE_PER_VM_OFF)
+		p->vms = gate_metrics_vms_open(s, openmetrics);
+	if (p->host.failed || (s->per_vm != GATE_PER_VM_OFF && !p->vms)) {
+		gate_metrics_close(p);
+		return -ENOMEM;
+	}
+	*out = p;
+	return 0;
+}
+
+bool gate_metrics_next(struct gate_metrics_page *p, struct gate_buf *out)
+{
+	if (p->vms && gate_metrics_vms_next(p->vms, out))
+		return true;
+	if (!p->host.len)
+		return false;
+	gate_buf_add(out, p->host.data, p->host.len);
+	p->host.len = 0;
+	return true;
+}
+
+void gate_metrics_close(struct gate_metrics_page *p)
+{
+	if (!p)
+		return;
+	gate_metrics_vms_close(p->vms);
+	gate_buf_free(&p->host);
+	free(p);
+}
+
 int gate_metrics_build(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *out)
 {
-	if (s->per_vm != GATE_PER_VM_OFF)
-		gate_metrics_vms(s, openmetrics, out);
-	gate_metrics_host(s, openmetrics, out);
-	if (openmetrics)
-		gate_buf_puts(out, "# EOF\n");
+	struct gate_metrics_page *p;
+	int r = gate_metrics_open(&p, s, openmetrics);
+
+	if (r)
+		return r;
+	while (gate_metrics_next(p, out))
+		;
+	gate_metrics_close(p);
 	return out->failed ? -ENOMEM : 0;
 }
 

@@ -20,6 +20,18 @@ struct gate_metrics_source {
 	enum gate_per_vm per_vm;
 };
 
+/*
+ * An exposition in pieces. What it says is read when it is opened, so that all of it
+ * is of one moment however slowly it is taken.
+ */
+struct gate_metrics_page;
+/** gate_metrics_open() - 0 or -ENOMEM; *s must outlive the page */
+int gate_metrics_open(struct gate_metrics_page **out, const struct gate_metrics_source *s,
+		      bool openmetrics);
+/** gate_metrics_next() - appends the next piece; false when there is none */
+bool gate_metrics_next(struct gate_metrics_page *p, struct gate_buf *out);
+void gate_metrics_close(struct gate_metrics_page *p);
+
 /* Appends a whole exposition. -ENOMEM with *out unusable. */
 int gate_metrics_build(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *out);
 /* Does the Accept header of a scraper ask for OpenMetrics? NULL = no. */

@@ -42,7 +42,12 @@ static inline uint64_t gate_metric_value(const struct gate_counters *c, uint32_t
 	return value;
 }
 
-void gate_metrics_vms(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *b);
+/* The VMs' part of a page: read as a whole (NULL: no memory), then written in pieces. */
+struct gate_metrics_vms;
+struct gate_metrics_vms *gate_metrics_vms_open(const struct gate_metrics_source *source,
+					       bool openmetrics);
+bool gate_metrics_vms_next(struct gate_metrics_vms *s, struct gate_buf *out);
+void gate_metrics_vms_close(struct gate_metrics_vms *s);
 void gate_metrics_host(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *b);
 
 #endif

@@ -53,8 +53,17 @@ int gate_parse_mac(const char *s, uint8_t mac[6])
 
 char *gate_format_mac(const uint8_t mac[6], char *buf, size_t size)
 {
-	snprintf(buf, size, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-		 mac[5]);
+	static const char digits[] = "0123456789abcdef";
+	char text[6 * 3];
+
+	for (unsigned i = 0; i < 6; i++) {
+		text[3 * i] = digits[mac[i] >> 4];
+		text[3 * i + 1] = digits[mac[i] & 15];
+		text[3 * i + 2] = i < 5 ? ':' : '\0';
+	}
+	if (size < sizeof(text) && size)
+		text[size - 1] = '\0';
+	memcpy(buf, text, size < sizeof(text) ? size : sizeof(text));
 	return buf;
 }
 

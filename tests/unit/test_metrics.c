@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "exporter.h"
+#include "metrics_priv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_VMS	 8
+#define MAX_VMS	 600 /* more than one piece of a family */
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- the engine, played ---- */
@@ -40,24 +41,10 @@ void gate_engine_counters(struct gate_engine *e, uint32_t slot, struct gate_coun
 	*flows_active = active[slot];
 }
 
-void gate_engine_slot_subject(struct gate_engine *e, uint32_t slot, struct gate_subject *out)
+void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on,
+				struct gate_effective *out)
 {
-	*out = (struct gate_subject){ .kind = specs[slot].registered ? GATE_S_VM : GATE_S_PORT };
-	strcpy(out->name, specs[slot].name);
-}
-
-int gate_engine_effective(struct gate_engine *e, const struct gate_subject *s, uint16_t on,
-			  struct gate_effective *out, struct gate_error *err)
-{
-	unsigned i;
-
-	for (i = 1; i < MAX_VMS; i++) {
-		if (!strcmp(specs[i].name, s->name)) {
-			*out = effective[i];
-			return 0;
-		}
-	}
-	return -ENOENT;
+	*out = effective[slot];
 }
 
 void gate_engine_totals(struct gate_engine *e, struct gate_counters *out, uint32_t *flows_active)
@@ -230,7 +217,7 @@ static void test_text_format(void **state)
 		"gate25_attach_seconds_count 4",
 		"gate25_unattached_seconds_total 1.500000000",
 		"gate25_reattach_total 2",
-		"gate25_map_capacity{map=\"flows\"} 512",
+		"gate25_map_capacity{map=\"flows\"} 38400",
 		"gate25_events_lost_total 5",
 		"gate25_policy_revision 42",
 		"gate25_build_info{version=\"" GATE_VERSION "\",abi=\"1\"} 1",
@@ -335,6 +322,40 @@ static void test_labels_are_escaped(void **state)
 	free(text);
 }
 
+/* However slowly a page is taken, all of it is of the moment at which it was asked for. */
+static void test_pieces_are_of_one_moment(void **state)
+{
+	struct gate_metrics_page *page;
+	struct gate_buf b = { 0 };
+	unsigned pieces = 0;
+	char *whole, last[100];
+
+	conf.nports = 2;
+	conf.ports[1] = 587;
+	for (unsigned i = 1; i < MAX_VMS; i++) {
+		snprintf(specs[i].name, sizeof(specs[i].name), "n%u", i);
+		port_counters[2 * i].flows_admitted = counters[i].replies_4xx = i;
+	}
+	whole = build(false);
+	snprintf(last, sizeof(last),
+		 "gate25_replies_total{vm=\"port:n%d\",tenant=\"\",class=\"4xx\"} %d", MAX_VMS - 1,
+		 MAX_VMS - 1);
+	check(whole, (const char *const[]){ last, NULL }, (const char *const[]){ NULL });
+
+	assert_int_equal(gate_metrics_open(&page, &source, false), 0);
+	memset(counters, 0, sizeof(counters));
+	memset(port_counters, 0, sizeof(port_counters));
+	memset(specs, 0, sizeof(specs));
+	while (gate_metrics_next(page, &b))
+		pieces++;
+	gate_metrics_close(page);
+	gate_buf_putc(&b, '\0');
+	assert_string_equal(b.data, whole);
+	assert_true(pieces > 2 * gate_metric_nfamilies);
+	gate_buf_free(&b);
+	free(whole);
+}
+
 static void test_accept(void **state)
 {
 	static const struct {
@@ -418,6 +439,7 @@ int main(void)
 		cmocka_unit_test_setup(test_openmetrics, setup),
 		cmocka_unit_test_setup(test_several_ports_carry_dport, setup),
 		cmocka_unit_test_setup(test_labels_are_escaped, setup),
+		cmocka_unit_test_setup(test_pieces_are_of_one_moment, setup),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test_setup(test_promtool_takes_it, setup),
 		cmocka_unit_test_setup(test_textfile, setup),
