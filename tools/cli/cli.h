@@ -71,6 +71,7 @@ enum cli_words {
 	WORDS_COMMAND,
 	WORDS_SUBJECT, /* VMs, tenants, default */
 	WORDS_VM,      /* names of registered VMs */
+	WORDS_TENANT,  /* their names */
 	WORDS_STATE,
 	WORDS_SORT,
 	WORDS_REFUSE,

@@ -142,28 +142,51 @@ static void offer_list(const char *words, const char *start)
 	}
 }
 
-/* Names from the daemon; without one there is nothing to offer, and no error. */
-static void offer_names(struct cli *c, bool registered, const char *start)
+/* Each once, though a tenant has many VMs. */
+static void offer_tenant(const json_t *vm, json_t *seen, bool bare, const char *start)
 {
-	json_t *answer = NULL;
+	const char *tenant = cli_str(vm, "tenant");
+	char subject[GATE_SUBJECT_LEN + 8];
+
+	if (!tenant || json_object_get(seen, tenant))
+		return;
+	json_object_set_new(seen, tenant, json_true());
+	snprintf(subject, sizeof(subject), "tenant:%s", tenant);
+	offer(bare ? tenant : subject, start);
+}
+
+static void offer_vm(const json_t *vm, enum cli_words kind, const char *start)
+{
+	const char *subject = cli_str(vm, "subject");
+	const char *bare = subject ? strchr(subject, ':') : NULL;
+
+	if (!bare || (kind == WORDS_VM && !cli_bool(vm, "registered")))
+		return;
+	if (kind == WORDS_SUBJECT)
+		offer(subject, start);
+	/* bare names are offered once something is typed, else all would come twice */
+	if (kind == WORDS_VM || *start)
+		offer(bare + 1, start);
+}
+
+/* Names from the daemon; without one there is nothing to offer, and no error. */
+static void offer_names(struct cli *c, enum cli_words kind, const char *start)
+{
+	json_t *answer = NULL, *tenants;
 	struct gate_error err;
 	const json_t *vm;
 	size_t i;
 
 	if (cli_call(c, "GET", "/v1/vms?brief=1", NULL, &answer, &err))
 		return;
+	tenants = json_object();
 	json_array_foreach (json_object_get(answer, "vms"), i, vm) {
-		const char *subject = cli_str(vm, "subject");
-		const char *bare = subject ? strchr(subject, ':') : NULL;
-
-		if (!bare || (registered && !cli_bool(vm, "registered")))
-			continue;
-		if (!registered)
-			offer(subject, start);
-		/* bare names are offered once something is typed, else all would come twice */
-		if (registered || *start)
-			offer(bare + 1, start);
+		if (kind != WORDS_VM)
+			offer_tenant(vm, tenants, kind == WORDS_TENANT, start);
+		if (kind != WORDS_TENANT)
+			offer_vm(vm, kind, start);
 	}
+	json_decref(tenants);
 	json_decref(answer);
 }
 
@@ -172,10 +195,11 @@ static void offer_kind(struct cli *c, enum cli_words kind, const char *start)
 	switch (kind) {
 	case WORDS_SUBJECT:
 		offer_list("default tenant: vm: port: mac: ip:", start);
-		offer_names(c, false, start);
+		offer_names(c, kind, start);
 		break;
 	case WORDS_VM:
-		offer_names(c, true, start);
+	case WORDS_TENANT:
+		offer_names(c, kind, start);
 		break;
 	case WORDS_STATE:
 		offer_list("allow limit block quarantine", start);

@@ -4,11 +4,13 @@
 _gate25()
 {
 	local cur words cword
-	# a ':' is part of a subject and parts no words
+	# a ':' is part of a subject and parts no words, though bash thinks so
 	if declare -F _get_comp_words_by_ref >/dev/null; then
 		_get_comp_words_by_ref -n : cur words cword
 	else
-		cur=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+		read -ra words <<<"${COMP_LINE:0:COMP_POINT}"
+		[[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]] && words+=("")
+		cword=$((${#words[@]} - 1)) cur=${words[-1]}
 	fi
 
 	mapfile -t COMPREPLY < <("${words[0]}" __complete "${words[@]:1:cword}" 2>/dev/null)
@@ -18,8 +20,9 @@ _gate25()
 		return
 	fi
 	[[ ${COMPREPLY[0]} == *: ]] && compopt -o nospace
-	if declare -F __ltrim_colon_completions >/dev/null; then
-		__ltrim_colon_completions "$cur"
+	# it puts the answer where it saw the last word begin, which is behind the last ':'
+	if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
+		COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
 	fi
 }
 
