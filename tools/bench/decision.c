@@ -4,7 +4,7 @@
  * generator makes a frame, then hands on to the one or the other (TEST_RUN). No
  * bridge, no skb made or freed: the decision alone.
  *
- * decision --config FILE [--vms N] [--rounds N] [--repeat N] [--single 1]
+ * decision --config FILE [--vms N] [--rounds N] [--repeat N] [--single 1] [--case NAME]
  *
  * One JSON object a line: case, samples of both in ns.
  */
@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define IFINDEX 1
 
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 		.repeat = bench_option(argc, argv, "--repeat", 10000),
 		.vms = bench_option(argc, argv, "--vms", 10),
 	};
+	const char *only = bench_option_text(argc, argv, "--case", NULL);
 
 	bench_check_kernel();
 	bench_pin(0);
@@ -83,7 +85,8 @@ int main(int argc, char **argv)
 	if (!p.own || !p.floor)
 		bench_die("out of memory");
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		run_case(&p, &cases[i]);
+		if (!only || !strcmp(only, cases[i].name))
+			run_case(&p, &cases[i]);
 	bench_gate_close(&p.gate);
 	free(p.own);
 	free(p.floor);
