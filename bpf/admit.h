@@ -13,8 +13,8 @@
 #include "limit.h"
 #include "policy.h"
 
-/* The coarse clock's step is 10 ms at HZ=100; smaller bursts ask the fine one. */
-#define CLOCK_STEP_NS 10000000ULL
+/* The coarse clock lags two steps of 10 ms at HZ=100; smaller bursts ask the fine one. */
+#define CLOCK_STEP_NS 20000000ULL
 #define DEST_WINDOW_S 3600 /* what "new" means where no limit says so */
 
 /* The rates of a node or budget, and the words they are counted in. */

@@ -30,21 +30,45 @@ struct work {
 	struct ruling r;
 };
 
+/* What a CPU keeps from frame to frame, and the frame in work. */
+struct scratch {
+	struct work work;
+	__u64 tick, now; /* the coarse clock, and the tick in which it was asked */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct work);
+	__type(value, struct scratch);
 } scratch SEC(".maps");
+
+/*
+ * The coarse clock moves once a tick, and the number of the tick is a plain load: so
+ * it is asked once a tick. Where the two move one after the other a CPU may lag one
+ * more tick behind.
+ */
+static __always_inline __u64 coarse_now(struct scratch *s)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (s->tick != tick) {
+		s->now = bpf_ktime_get_coarse_ns();
+		s->tick = tick;
+	}
+	return s->now;
+}
 
 static __always_inline struct work *work_begin(void)
 {
 	__u32 zero = 0;
-	struct work *k = bpf_map_lookup_elem(&scratch, &zero);
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (k)
-		__builtin_memset(k, 0, sizeof(*k));
-	return k;
+	if (!s)
+		return 0;
+	__builtin_memset(&s->work, 0, sizeof(s->work));
+	s->work.p.now = coarse_now(s);
+	return &s->work;
 }
 
 /* ---- flows ---- */
@@ -255,7 +279,6 @@ static __always_inline bool decide(struct ruling *r, struct policy *p, struct wh
 {
 	enum gate_reason source;
 
-	p->now = bpf_ktime_get_coarse_ns();
 	p->port = f->port;
 	p->shadowed = !!(conf_flags & GATE_CONF_SHADOW);
 	source = check_source(w, f, conf_flags, p->now);

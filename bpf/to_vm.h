@@ -213,7 +213,6 @@ static __noinline int to_vm(struct __sk_buff *skb, __u32 seen)
 	struct gate_conf *c = conf_get();
 	struct work *k = work_begin();
 	struct gate_port *port;
-	__u64 now;
 
 	if (!c || !k)
 		return ACT_PASS;
@@ -230,9 +229,8 @@ static __noinline int to_vm(struct __sk_buff *skb, __u32 seen)
 	k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	if (!find_vm(&k->w))
 		return pass_as(GATE_R_STRAY_REPLY);
-	now = bpf_ktime_get_coarse_ns();
-	judge_reply(skb, k, c->flags, now);
-	return settle_reply(skb, &k->r, &k->w, &k->f, now);
+	judge_reply(skb, k, c->flags, k->p.now);
+	return settle_reply(skb, &k->r, &k->w, &k->f, k->p.now);
 }
 
 SEC("tc")
