@@ -70,28 +70,18 @@ static __always_inline bool event_allowed(struct gate_vm *vm, __u64 now)
 	return __sync_val_compare_and_swap(&vm->event_tat, tat, start + EVENT_INTERVAL_NS) == tat;
 }
 
-/* A record for user space, rationed by VM so that no flood fills the ring. */
 #define TELL(type, reason) ((type) | (reason) << 8)
 
-PROVEN_ONCE int tell(__u32 slot, __u32 ifindex, const struct frame *f, __u32 type_reason, __u64 now)
+PROVEN_ONCE int tell_now(__u32 slot, __u32 ifindex, const struct frame *f, __u32 type_reason,
+			 __u64 now)
 {
-	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &slot);
 	struct gate_event *ev;
-	struct gate_global *g;
-	__u32 zero = 0;
 
-	g = bpf_map_lookup_elem(&global, &zero);
-	if (!g || !vm || !f)
+	if (!f)
 		return 0;
-	if (!event_allowed(vm, now)) {
-		__sync_fetch_and_add(&g->events_rationed, 1);
-		return 0;
-	}
 	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
-	if (!ev) {
-		__sync_fetch_and_add(&g->events_lost, 1);
+	if (!ev)
 		return 0;
-	}
 	ev->time = now;
 	ev->slot = slot;
 	ev->ifindex = ifindex;
@@ -106,7 +96,27 @@ PROVEN_ONCE int tell(__u32 slot, __u32 ifindex, const struct frame *f, __u32 typ
 	__builtin_memcpy(ev->mac, f->mac, 6);
 	ev->vlan = f->vlan;
 	bpf_ringbuf_submit(ev, 0);
-	return 0;
+	return 1;
+}
+
+/*
+ * A record for user space, rationed by VM so that no flood fills the ring. Nothing is
+ * called for what is not told: in a flood that is nearly all.
+ */
+static __always_inline void tell(__u32 slot, __u32 ifindex, const struct frame *f,
+				 __u32 type_reason, __u64 now)
+{
+	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &slot);
+	struct gate_global *g;
+	__u32 zero = 0;
+
+	g = bpf_map_lookup_elem(&global, &zero);
+	if (!g || !vm)
+		return;
+	if (!event_allowed(vm, now))
+		__sync_fetch_and_add(&g->events_rationed, 1);
+	else if (!tell_now(slot, ifindex, f, type_reason, now))
+		__sync_fetch_and_add(&g->events_lost, 1);
 }
 
 #endif
