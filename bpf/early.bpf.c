@@ -32,7 +32,7 @@ static __noinline int early(struct xdp_md *ctx, __u32 seen)
 	k->f.bytes = ctx_len(ctx);
 	k->f.segments = 1;
 	k->w.ifindex = ctx->ingress_ifindex;
-	port = bpf_map_lookup_elem(&ports, &k->w.ifindex);
+	port = find_port(c, k->w.ifindex);
 	if (!port || !(port->flags & GATE_PORT_VM))
 		return XDP_PASS;
 	k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);

@@ -110,12 +110,13 @@ static __noinline int from_vm(struct __sk_buff *skb, __u32 seen)
 	if (k->f.kind == FRAME_OTHER)
 		return pass_as(GATE_R_NOT_GATED);
 	k->w.ifindex = skb->ifindex;
-	port = bpf_map_lookup_elem(&ports, &k->w.ifindex);
-	if (port)
-		k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	if (params.dry_run_mark && skb->mark == params.dry_run_mark) {
 		k->w.dry = 1;
 		k->w.slot = skb->priority;
+	} else {
+		port = find_port(c, k->w.ifindex);
+		if (port)
+			k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	}
 	if (!find_vm(&k->w))
 		return pass_as(GATE_R_NOT_GATED);
@@ -138,8 +139,8 @@ int g25_from_vm(struct __sk_buff *skb)
  * Which VM answers for a frame that leaves by the uplink? GATE_R_NEW_FLOW when
  * it is to be judged here, else why it passes.
  */
-static __always_inline enum gate_reason
-find_source(struct __sk_buff *skb, struct who *w, const struct frame *f, const struct gate_conf *c)
+static __always_inline enum gate_reason find_source(struct __sk_buff *skb, struct who *w,
+						    const struct frame *f, struct gate_conf *c)
 {
 	struct gate_port *port;
 
@@ -150,7 +151,7 @@ find_source(struct __sk_buff *skb, struct who *w, const struct frame *f, const s
 		w->slot = slot_by_source(0, f, GATE_SLOT_UNKNOWN);
 		return GATE_R_NEW_FLOW;
 	}
-	port = bpf_map_lookup_elem(&ports, &w->ifindex);
+	port = find_port(c, w->ifindex);
 	if (!port) /* a port that the daemon has not seen: one bucket for all of them */
 		return GATE_R_NEW_FLOW;
 	if (!(port->flags & GATE_PORT_VM))

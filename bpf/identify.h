@@ -80,6 +80,32 @@ static __always_inline __u32 slot_by_source(__u32 ifindex, const struct frame *f
 	return slot ? *slot : otherwise;
 }
 
+/*
+ * What the daemon says of a port. A look-up in a hash makes several calls and misses
+ * as many cache lines, so each CPU keeps what it found; a change of the table, however
+ * small, makes it ask again. The edition is read before the table (atomics with a
+ * result are full barriers), else what is from before a change could pass for new.
+ */
+static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 ifindex)
+{
+	__u32 way = ifindex & (KNOWN_PORTS - 1), edition;
+	struct known_port *k = bpf_map_lookup_elem(&known_ports, &way);
+	struct gate_port *port;
+
+	if (!k)
+		return 0;
+	if (k->ifindex == ifindex && k->edition == *(volatile __u32 *)&c->ports_edition)
+		return &k->port;
+	edition = __sync_fetch_and_add(&c->ports_edition, 0);
+	port = bpf_map_lookup_elem(&ports, &ifindex);
+	if (!port)
+		return 0;
+	k->port = *port;
+	k->ifindex = ifindex;
+	k->edition = edition;
+	return &k->port;
+}
+
 static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 ifindex,
 					  const struct frame *f)
 {

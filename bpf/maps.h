@@ -54,6 +54,24 @@ GATE_TABLE(macs, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, struct gate_mac_key, stru
 GATE_TABLE(ips, BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, struct gate_ip_key, struct gate_address);
 GATE_TABLE(exempt, BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, struct gate_exempt_key, __u32);
 
+/*
+ * Ports as a CPU last found them in `ports`, by the low bits of the ifindex, with the
+ * edition of the table that they are from.
+ */
+#define KNOWN_PORTS 256
+struct known_port {
+	__u32 ifindex;
+	__u32 edition;
+	struct gate_port port;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KNOWN_PORTS);
+	__type(key, __u32);
+	__type(value, struct known_port);
+} known_ports SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 2 * GATE_R_MAX);

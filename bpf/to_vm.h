@@ -223,7 +223,7 @@ static __noinline int to_vm(struct __sk_buff *skb, __u32 seen)
 	if (skb->ingress_ifindex == skb->ifindex && k->f.flags & TCP_RST)
 		return pass_as(GATE_R_OWN_ANSWER);
 	k->w.ifindex = skb->ifindex;
-	port = bpf_map_lookup_elem(&ports, &k->w.ifindex);
+	port = find_port(c, k->w.ifindex);
 	if (!port || !(port->flags & GATE_PORT_VM))
 		return pass_as(GATE_R_STRAY_REPLY);
 	k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);

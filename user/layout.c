@@ -41,7 +41,7 @@ const struct gate_layout_field gate_layout[] = {
 	FIELD("conf", struct gate_conf, max_overrides),
 	FIELD("conf", struct gate_conf, max_budgets), FIELD("conf", struct gate_conf, flow_sets),
 	FIELD("conf", struct gate_conf, dest_sets), FIELD("conf", struct gate_conf, nports),
-	LIST("conf", struct gate_conf, ports),
+	LIST("conf", struct gate_conf, ports), FIELD("conf", struct gate_conf, ports_edition),
 
 	FIELD("global", struct gate_global, events_lost),
 	FIELD("global", struct gate_global, events_rationed),

@@ -41,11 +41,12 @@ static struct port *add_port(struct gate_ports *p, const struct gate_link *l)
 
 static void set_guest(struct gate_ports *p, struct port *port, uint32_t guest)
 {
-	const int fd = gate_attach_bpf(p->a)->maps.ports;
+	const struct gate_maps *m = &gate_attach_bpf(p->a)->maps;
 
 	if (port->guest && !guest) {
 		p->guests--;
-		bpf_map_delete_elem(fd, &port->link.ifindex);
+		bpf_map_delete_elem(m->ports, &port->link.ifindex);
+		gate_maps_ports_changed(m);
 	} else if (!port->guest && guest) {
 		p->guests++;
 	}
@@ -265,7 +266,7 @@ int gate_ports_list(struct gate_ports *p)
 
 void gate_ports_mirror(struct gate_ports *p)
 {
-	const int fd = gate_attach_bpf(p->a)->maps.ports;
+	const struct gate_maps *m = &gate_attach_bpf(p->a)->maps;
 
 	for (size_t i = 0; i < p->table.count && p->guests; i++) {
 		struct port *port = port_at(p, i);
@@ -273,29 +274,35 @@ void gate_ports_mirror(struct gate_ports *p)
 		if (!port->guest)
 			continue;
 		const uint32_t ifindex = port->link.ifindex;
-		if (bpf_map_lookup_elem(fd, &port->guest, &entry) < 0)
-			bpf_map_delete_elem(fd, &ifindex);
-		else if (bpf_map_lookup_elem(fd, &ifindex, &have) < 0 ||
-			 memcmp(&have, &entry, sizeof(entry)) != 0)
-			bpf_map_update_elem(fd, &ifindex, &entry, BPF_ANY);
+		if (bpf_map_lookup_elem(m->ports, &port->guest, &entry) < 0) {
+			if (bpf_map_delete_elem(m->ports, &ifindex))
+				continue;
+		} else if (bpf_map_lookup_elem(m->ports, &ifindex, &have) < 0 ||
+			   memcmp(&have, &entry, sizeof(entry)) != 0) {
+			bpf_map_update_elem(m->ports, &ifindex, &entry, BPF_ANY);
+		} else {
+			continue;
+		}
+		gate_maps_ports_changed(m);
 	}
 }
 
 void gate_ports_sweep(struct gate_ports *p)
 {
-	const int fd = gate_attach_bpf(p->a)->maps.ports;
+	const struct gate_maps *m = &gate_attach_bpf(p->a)->maps;
 	uint32_t key, next, *last = NULL;
-	int more = !bpf_map_get_next_key(fd, NULL, &next);
+	int more = !bpf_map_get_next_key(m->ports, NULL, &next);
 
 	while (more) {
 		key = next;
 		last = &key;
 		/* the next one first: a deleted key is no place to go on from */
-		more = !bpf_map_get_next_key(fd, last, &next);
+		more = !bpf_map_get_next_key(m->ports, last, &next);
 		const struct port *port = gate_ports_find(p, key);
 		if (port && (told_engine(port) || port->guest))
 			continue;
 		gate_engine_port_down(p->e, key);
-		bpf_map_delete_elem(fd, &key);
+		bpf_map_delete_elem(m->ports, &key);
+		gate_maps_ports_changed(m);
 	}
 }

@@ -62,6 +62,8 @@ int gate_mirror_put(struct mirror *m, const void *key, const void *value)
 		m->failed++;
 		return -errno;
 	}
+	if (m->ports)
+		gate_maps_ports_changed(m->ports);
 	remember(m, key, value, true);
 	return 0;
 }
@@ -72,6 +74,8 @@ void gate_mirror_del(struct mirror *m, const void *key)
 
 	if (entry)
 		bpf_map_delete_elem(m->fd, key);
+	if (entry && m->ports)
+		gate_maps_ports_changed(m->ports);
 	free(entry);
 }
 

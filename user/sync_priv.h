@@ -15,8 +15,9 @@
 struct mirror {
 	int fd;
 	uint32_t key_size, value_size;
-	struct gate_table entries; /* key -> struct mirror_entry */
-	uint64_t failed;	   /* updates the kernel refused */
+	struct gate_table entries;     /* key -> struct mirror_entry */
+	uint64_t failed;	       /* updates the kernel refused */
+	const struct gate_maps *ports; /* of the mirror of `ports` alone */
 };
 
 struct mirror_entry {

@@ -378,6 +378,8 @@ struct gate_conf {
 	__u32 dest_sets; /* per slot, a power of two */
 	__u32 nports;
 	__u16 ports[GATE_MAX_PORTS];
+	__u32 ports_edition; /* counted up behind each change of the map `ports` */
+	__u32 pad;
 };
 
 /* Read-only data of the programs, set between open and load. */

@@ -334,9 +334,11 @@ static void test_one_vm_cannot_evict_anothers_flows(void **state)
 	for (int i = 0; i < 16; i++)
 		from_vm(1000 + i, SYN);
 	bpf_map_update_elem(gate.m.ports, &ifindex, &port2, 0);
+	gate_maps_ports_changed(&gate.m);
 	for (int i = 0; i < 20000; i++)
 		from_vm(1024 + i, SYN);
 	bpf_map_update_elem(gate.m.ports, &ifindex, &port1, 0);
+	gate_maps_ports_changed(&gate.m);
 	for (int i = 0; i < 16; i++)
 		from_vm(1000 + i, ACK);
 	assert_int_equal(counters()->flows_admitted, 16);

@@ -264,6 +264,7 @@ static void test_precedence_5_tenant_policy_with_own_buckets_and_a_shared_budget
 		for (int i = 0; i < 5; i++)
 			send_one();
 		bpf_map_update_elem(gate.m.ports, &ifindex, &second, 0);
+		gate_maps_ports_changed(&gate.m);
 		for (int i = 0; i < 5; i++)
 			send_one();
 		assert_int_equal(counters()->flows_admitted, 3);
@@ -468,6 +469,7 @@ static void test_trunk_tells_vms_apart_by_mac(void **state)
 
 	begin();
 	bpf_map_update_elem(gate.m.ports, &ifindex, &trunk, 0);
+	gate_maps_ports_changed(&gate.m);
 	bpf_map_update_elem(gate.m.mac_owner, &key, &slot, 0);
 	set(gate_base_vm(TEST_SLOT2), node(GATE_BLOCK));
 	assert_int_equal(send_from(1, 1), ACT_UNSPEC);
@@ -575,8 +577,11 @@ static void test_backstop(void **state)
 
 	begin();
 	bpf_map_update_elem(gate.m.ports, &j, &judged, 0);
+	gate_maps_ports_changed(&gate.m);
 	bpf_map_update_elem(gate.m.ports, &b, &bare, 0);
+	gate_maps_ports_changed(&gate.m);
 	bpf_map_update_elem(gate.m.ports, &o, &other, 0);
+	gate_maps_ports_changed(&gate.m);
 	set(gate_base_default(), testgate_limit(1, 2));
 	set(gate_base_vm(TEST_SLOT), node(GATE_BLOCK));
 	assert_int_equal(uplink(j), ACT_UNSPEC); /* from_vm has judged it */

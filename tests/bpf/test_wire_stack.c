@@ -267,6 +267,7 @@ static void plug_accomplice(struct accomplice *a)
 	ifindex = if_nametoindex("port1");
 	a->link = wirelab_attach(bpf_program__fd(gate.skel->progs.g25_from_vm), ifindex, true);
 	bpf_map_update_elem(gate.m.ports, &ifindex, &port, 0);
+	gate_maps_ports_changed(&gate.m);
 	testgate_policy(&gate, gate_base_vm(TEST_SLOT2), 0, &allow);
 }
 

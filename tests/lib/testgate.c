@@ -181,6 +181,7 @@ void testgate_reset(struct testgate *t)
 	t->m.vms[TEST_SLOT2].flags = GATE_VM_USED | GATE_VM_REGISTERED | GATE_VM_TO_VM;
 	t->m.vms[0].flags = GATE_VM_USED;
 	bpf_map_update_elem(t->m.ports, &ifindex, &port, 0);
+	gate_maps_ports_changed(&t->m);
 }
 
 void testgate_policy(struct testgate *t, uint32_t base, uint32_t scope,

@@ -245,6 +245,7 @@ void wire_reset(struct wire *w)
 		port.flags |= GATE_PORT_JUDGED;
 	if (w->hook != WIRE_UNKNOWN)
 		bpf_map_update_elem(w->gate->m.ports, &w->port, &port, 0);
+	gate_maps_ports_changed(&w->gate->m);
 }
 
 /* In pieces: each buffer of the vector, of a page at most, becomes one of the skb. */

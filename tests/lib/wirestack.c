@@ -231,6 +231,7 @@ void stack_policy(struct stack *s, const struct gate_node *node)
 
 	testgate_reset(s->gate);
 	bpf_map_update_elem(s->gate->m.ports, &s->port, &port, 0);
+	gate_maps_ports_changed(&s->gate->m);
 	testgate_policy(s->gate, gate_base_vm(TEST_SLOT), 0, node);
 }
 

@@ -35,6 +35,7 @@ void bench_gate_open(struct bench_gate *g, const char *config, uint32_t vms, uns
 	}
 	if (bpf_map_update_elem(g->m->ports, &ifindex, &port, 0))
 		bench_die("cannot register the port: %m");
+	gate_maps_ports_changed(g->m);
 }
 
 void bench_gate_close(struct bench_gate *g)
@@ -55,6 +56,7 @@ void bench_gate_single(struct bench_gate *g, unsigned ifindex)
 
 	if (bpf_map_update_elem(g->m->ports, &ifindex, &port, 0))
 		bench_die("cannot register the port: %m");
+	gate_maps_ports_changed(g->m);
 }
 
 static struct gate_node policy(const char *state)
