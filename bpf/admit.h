@@ -162,9 +162,12 @@ struct limits {
 
 static __always_inline void limits_of(struct limits *l, __u32 index, bool tight)
 {
-	const struct gate_node *node = bpf_map_lookup_elem(&nodes, &index);
+	const struct gate_node *node;
 
-	if (!node || node->state != GATE_LIMIT)
+	if (!index)
+		return;
+	node = bpf_map_lookup_elem(&nodes, &index);
+	if (!node)
 		return;
 	*(tight ? &l->tight : &l->own) = node->concurrent;
 	if (l->destinations.interval_ns || !node->destinations.interval_ns)
@@ -252,9 +255,9 @@ PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct pol
 
 	if (!a || !w || !p || !f)
 		return GATE_R_NEW_FLOW;
-	purses.own = p->own.node;
+	purses.own = p->own.state == GATE_LIMIT ? p->own.node : 0;
 	purses.own_bucket = bucket_place(w->slot, w->override_base, p->own.bucket);
-	purses.tight = p->tight.node;
+	purses.tight = p->tight.state == GATE_LIMIT ? p->tight.node : 0;
 	purses.tight_bucket = bucket_place(w->slot, w->override_base, params.scopes);
 	purses.tenant = w->budget;
 	purses.prefix = w->prefix_budget;
@@ -262,8 +265,8 @@ PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct pol
 	tight = bpf_map_lookup_elem(&buckets, &purses.tight_bucket);
 	if (!own || !tight)
 		return GATE_R_LIMIT_RATE;
-	limits_of(&l, p->own.node, false);
-	limits_of(&l, p->tight.node, true);
+	limits_of(&l, purses.own, false);
+	limits_of(&l, purses.tight, true);
 
 	reason = look_at_all(&purses, &a->now, w->dry);
 	if (reason != GATE_R_NEW_FLOW)
