@@ -179,6 +179,17 @@ static __always_inline void judge_known(struct ruling *r, struct gate_flow *fl, 
 	advance_flow(fl, w, f, now_s);
 }
 
+/*
+ * A closed VM's SYN is refused whatever flow it may repeat, so no flow is looked up for
+ * it: in a flood of refusals that is the one thing which no cache would hold. A flow that
+ * it does repeat has not begun yet and dies of age.
+ */
+static __always_inline bool needs_no_flow(const struct ruling *r, const struct policy *p,
+					  const struct frame *f)
+{
+	return r->enforce && !p->shadowed && (f->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 static __always_inline void judge_flow(struct ruling *r, const struct who *w,
 				       const struct policy *p, const struct frame *f)
 {
@@ -189,13 +200,18 @@ static __always_inline void judge_flow(struct ruling *r, const struct who *w,
 	bool closed, drain;
 	__u32 now_s;
 
+	closed = is_closed(p);
+	drain = !p->quarantined && strictest(p)->flags & GATE_NODE_DRAIN;
+	if (closed && !drain && needs_no_flow(r, p, f)) {
+		r->reason = p->quarantined ? GATE_R_QUARANTINED : GATE_R_BLOCKED;
+		r->flow = 1;
+		return;
+	}
 	key = flow_key(f, 0);
 	set = flow_set(w->slot, key_set(key));
 	if (!set)
 		return;
 	now_s = p->now / NSEC_PER_SEC;
-	closed = is_closed(p);
-	drain = !p->quarantined && strictest(p)->flags & GATE_NODE_DRAIN;
 	fl = w->dry ? 0 : flow_find(set, key_fingerprint(key));
 	if (fl && flow_is_dead(fl, now_s)) {
 		flow_replace(fl, &none, w->slot, w->override_base);
