@@ -21,17 +21,16 @@ struct sk_buff___gate {
 	__u8 ip_summed : 2;
 } __attribute__((preserve_access_index));
 
-/* Came with kernel 6.2, and so did bpf_rdonly_cast. */
+/* Came with kernel 6.2, and so did bpf_cast_to_kern_ctx. */
 struct bpf_list_head___gate {
 };
 
-extern void *bpf_rdonly_cast(void *obj, __u32 btf_id) __ksym __weak;
+extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
 
-/* Plain loads, which a fault turns into zero. */
+/* Plain loads: the verifier knows whose memory it is. */
 static __always_inline __u32 csum_by_cast(struct __sk_buff *skb)
 {
-	const struct sk_buff___gate *k =
-		bpf_rdonly_cast(skb, bpf_core_type_id_kernel(struct sk_buff___gate));
+	const struct sk_buff___gate *k = bpf_cast_to_kern_ctx(skb);
 
 	if (BPF_CORE_READ_BITFIELD(k, ip_summed) != CSUM_PARTIAL)
 		return 0;

@@ -366,6 +366,8 @@ struct gate_exempt_key {
 /* Runtime configuration, one element. */
 struct gate_conf {
 	__u64 flags;
+	__u32 ports_edition; /* counted up behind each change of the map `ports` */
+	__u32 pad;
 	__u64 revision; /* counts policy changes */
 	__u64 seed[10]; /* of the flow hash; an upgrade must keep it */
 	/* sizes, frozen when the maps are made */
@@ -378,8 +380,6 @@ struct gate_conf {
 	__u32 dest_sets; /* per slot, a power of two */
 	__u32 nports;
 	__u16 ports[GATE_MAX_PORTS];
-	__u32 ports_edition; /* counted up behind each change of the map `ports` */
-	__u32 pad;
 };
 
 /* Read-only data of the programs, set between open and load. */

@@ -67,20 +67,19 @@ class Field:
 
 def end_to_end(run):
     """Goal 2: non-SMTP on one lane, its hooks changed between samples."""
-    lane = Lane(run.space, "hooks")
-    peer = None
+    lanes = [Lane(run.space, "hooks")]
+    lane = lanes[0]
     try:
         lane.ask("gate", run.space.config(10), 10)
         contenders = [Contender(name, lane, on=lambda h=hooks: lane.ask("hook", *h))
                       for name, hooks in SETUPS.items()]
         try:
-            peer = Lane(run.space, "nft bridge")
-            PEERS["nft bridge"](peer, 10, "limit")
-            peer.ask("frames", "other", 10)
-            contenders.append(Contender("nft bridge", peer))
-            bare = Lane(run.space, "no filter beside")
-            bare.ask("frames", "other", 10)
-            contenders.append(Contender("no filter beside", bare))
+            for name in ("nft bridge", "no filter beside"):
+                lanes.append(Lane(run.space, name))
+                if name in PEERS:
+                    PEERS[name](lanes[-1], 10, "limit")
+                lanes[-1].ask("frames", "other", 10)
+            contenders += [Contender(l.name, l) for l in lanes[1:]]
         except Unavailable as why:
             run.left_out(f"goal 2 beside nft bridge: {why}")
         lane.ask("frames", "other", 10)
@@ -90,9 +89,8 @@ def end_to_end(run):
             lane.ask("frames", shape, 10)
             tagged[shape] = interleave(contenders[:3], run.rounds(20, 6), run.frames(50000))
     finally:
-        lane.close()
-        if peer:
-            peer.close()
+        for one in lanes:
+            one.close()
     hook_rows(run, got, tagged)
 
 

@@ -25,7 +25,7 @@ struct element {
 static const struct element elements[] = {
 	{ "conf",
 	  sizeof(struct gate_conf),
-	  { offsetof(struct gate_conf, pad), sizeof(struct gate_conf) } },
+	  { offsetof(struct gate_conf, pad), offsetof(struct gate_conf, revision) } },
 	{ "vms", sizeof(struct gate_vm), { 0 } },
 	{ "names", GATE_NAME_LEN, { 0 } },
 	{ "heads", 8, { 0 } },
