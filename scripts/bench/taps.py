@@ -5,7 +5,7 @@ import os
 import statistics
 import subprocess
 
-from lanes import Unavailable, lines_for_sink, paired, summary
+from lanes import Lane, Unavailable, lines_for_sink, paired, summary
 from netns import Namespace
 from result import Row, seconds, times
 
@@ -75,7 +75,29 @@ class Expedited:
             f.write(self.before)
 
 
+def swapped(run):
+    """Goal 12's other half: frames of a closed VM while its program is swapped under load."""
+    lane = Lane(run.space, "swap")
+    try:
+        lane.ask("gate", run.space.config(1), 1)
+        lane.ask("single")
+        lane.ask("policy", "block")
+        lane.ask("hook", "from_vm", "none")
+        lane.ask("frames", "syn", 1, "new")
+        lane.blast(10000, 0.0)
+        count = run.frames(4000000)
+        got = lane.ask("swap", count)
+    except Unavailable as why:
+        run.left_out(f"goal 12, no frame ungated: {why}")
+        return
+    finally:
+        lane.close()
+    run.row(Row(12, f"{count} frames while their program is swapped {got['swaps']} times: ungated",
+                str(got["out"]), goal="0", met=got["out"] == 0 if got["swaps"] > 100 else None))
+
+
 def ports(run):
+    swapped(run)
     count = run.rounds(1000, 100)
     ns = Namespace("ports")
     try:

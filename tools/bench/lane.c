@@ -10,11 +10,13 @@
  * Commands on stdin, one JSON object on stdout for each:
  *   gate CONFIG VMS         loads the gate with so many VMs behind the first device
  *   policy allow|limit|block
- *   single                  one VM alone on the port: no MAC is looked up
+ *   single                  one VM alone on the port, as on a hypervisor: no MAC is looked up
  *   hook IN OUT             TC ingress of the first, egress of the second device:
  *                           none empty drop from_vm uplink_out
  *   frames SHAPE VMS [new]  what to send; "new": each frame a 5-tuple of its own
- *   blast N                 {"ns": CPU time for each frame, "delivered": share}
+ *   blast N                 {"ns": CPU time for each frame, "delivered": share, "out": frames}
+ *   swap N                  the same, while the second CPU swaps the first device's
+ *                           program for another and back without end; and "swaps"
  *   counters                of all VMs together
  */
 #include "lib/bench.h"
@@ -23,6 +25,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +40,13 @@ struct lane {
 	int generator;
 	uint8_t frame[BENCH_FRAME_MAX];
 	int len;
+};
+
+/* Swaps the program of a link for another and back, without end. */
+struct swapper {
+	int link, prog[2];
+	unsigned swaps; /* atomic */
+	bool stop;	/* atomic */
 };
 
 static int program(const struct lane *l, const char *name)
@@ -82,20 +92,52 @@ static void set_frames(struct lane *l, const char *shape_name, long vms, bool fl
 }
 
 /* Live frames cost some CPU to make; that is the same for all lanes. */
-static void blast(struct lane *l, unsigned n)
+static void blast(struct lane *l, unsigned n, const struct swapper *s)
 {
 	struct xdp_md ctx = { .data_end = l->len, .ingress_ifindex = l->in_index };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = l->frame, .data_size_in = l->len,
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)n,
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
-	uint32_t before = bench_frames_taken(l->out);
+	uint32_t before = bench_frames_taken(l->out), out;
 	uint64_t begin = bench_cpu_now();
 
 	if (bpf_prog_test_run_opts(l->generator, &opts))
 		bench_die("live frames: %m");
 	begin = bench_cpu_now() - begin;
-	printf("{\"ns\":%.3f,\"delivered\":%.6f}\n", (double)begin / n,
-	       (double)(bench_frames_taken(l->out) - before) / n);
+	out = bench_frames_taken(l->out) - before;
+	printf("{\"ns\":%.3f,\"delivered\":%.6f,\"out\":%u,\"swaps\":%u}\n", (double)begin / n,
+	       (double)out / n, out, s ? __atomic_load_n(&s->swaps, __ATOMIC_RELAXED) : 0);
+}
+
+static void *swap_programs(void *arg)
+{
+	struct swapper *s = arg;
+
+	bench_pin(1);
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		if (bpf_link_update(s->link, s->prog[s->swaps & 1], NULL))
+			bench_die("cannot swap a program: %m");
+		__atomic_fetch_add(&s->swaps, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Both programs refuse the frames, so whatever comes out met none of them. */
+static void blast_swapped(struct lane *l, unsigned n)
+{
+	struct swapper s = { .link = l->link[0],
+			     .prog = { l->ref.drop_all, program(l, "from_vm") } };
+	pthread_t thread;
+
+	if (bench_cpus() < 2)
+		bench_die("one CPU: nobody can swap programs under load");
+	if (s.link < 0 || pthread_create(&thread, NULL, swap_programs, &s))
+		bench_die("swap: there is nothing to swap");
+	blast(l, n, &s);
+	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	if (bpf_link_update(s.link, s.prog[1], NULL))
+		bench_die("cannot put the program back: %m");
 }
 
 static void counters(const struct lane *l)
@@ -114,7 +156,11 @@ static void counters(const struct lane *l)
 static void command(struct lane *l, char **word, int n)
 {
 	if (n == 2 && !strcmp(word[0], "blast")) {
-		blast(l, strtoul(word[1], NULL, 10));
+		blast(l, strtoul(word[1], NULL, 10), NULL);
+		return;
+	}
+	if (n == 2 && !strcmp(word[0], "swap")) {
+		blast_swapped(l, strtoul(word[1], NULL, 10));
 		return;
 	}
 	if (n == 1 && !strcmp(word[0], "counters")) {
