@@ -91,7 +91,13 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 # It brings an engine of its own; the first definition is taken.
 $(B)/tests/bpf/test_ports: ALL_LDFLAGS += -Wl,-z,muldefs
-tests: all next $(UNIT) $(BPFTEST)
+# loaded into the daemon before its own libraries, to play a kernel that refuses
+$(B)/tests/lib/%.so: tests/lib/preload/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -fPIC -shared $< -o $@
+PRELOAD := $(patsubst tests/lib/preload/%.c,$(B)/tests/lib/%.so,$(wildcard tests/lib/preload/*.c))
+tests: all next $(UNIT) $(BPFTEST) $(PRELOAD)
 .SECONDARY:
 
 # ---- proof; each target ends in one line, "N passed, N failed, N skipped"
@@ -100,7 +106,7 @@ unit: $(UNIT)
 	@$(RUN) unit
 bpf-tests: $(BPFTEST)
 	@$(RUN) bpf
-net: all next
+net: all next $(PRELOAD)
 	@$(RUN) net
 # The same with the daemon under the restrictions of its unit, as a user of its own.
 net-confined: all next

@@ -197,17 +197,20 @@ static bool by_link(const struct gate_attacher *a, enum gate_where where)
 	return a->b->tcx || where == GATE_EARLY_DROP;
 }
 
+static int put(struct gate_attacher *a, uint32_t ifindex, enum gate_where where, bool egress,
+	       int prog)
+{
+	if (by_link(a, where))
+		return gate_tcx_put(a->b->pin, ifindex, where, egress, prog);
+	return gate_tc_put(&a->tc, ifindex, where, egress, prog);
+}
+
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 		    enum gate_where where, bool macvtap, struct gate_error *err)
 {
 	const int prog[] = { a->b->from_vm, a->b->to_vm, a->b->uplink_out, a->b->early_drop };
-	const bool egress = is_egress(where, macvtap);
-	int r;
+	int r = put(a, ifindex, where, is_egress(where, macvtap), prog[where]);
 
-	if (by_link(a, where))
-		r = gate_tcx_put(a->b->pin, ifindex, where, egress, prog[where]);
-	else
-		r = gate_tc_put(&a->tc, ifindex, where, egress, prog[where]);
 	if (r)
 		return put_failed(ifindex, name, where, r, err);
 
@@ -231,6 +234,20 @@ static int check(struct gate_attacher *a, uint32_t ifindex, enum gate_where wher
 int gate_attach_check(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
 {
 	return check(a, ifindex, where, a->b->id[where]);
+}
+
+bool gate_attach_earlier(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)
+{
+	return gate_tcx_check(a->b->pin, ifindex, where, 0) == 1 ||
+	       (where != GATE_EARLY_DROP && gate_tc_check(&a->tc, ifindex, where, 0) == 1);
+}
+
+int gate_attach_put_back(struct gate_attacher *a, uint32_t ifindex, enum gate_where where,
+			 bool macvtap)
+{
+	if (where == GATE_EARLY_DROP)
+		return gate_attach_remove(a, ifindex, where);
+	return put(a, ifindex, where, is_egress(where, macvtap), a->b->before[where]);
 }
 
 int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_where where)

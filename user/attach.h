@@ -48,6 +48,11 @@ void gate_attach_reconfigure(struct gate_attacher *a, const struct gate_config *
  */
 int gate_attach_put(struct gate_attacher *a, uint32_t ifindex, const char *name,
 		    enum gate_where where, bool macvtap, struct gate_error *err);
+/* The same with the program of before an upgrade, which is called off; early_drop goes. */
+int gate_attach_put_back(struct gate_attacher *a, uint32_t ifindex, enum gate_where where,
+			 bool macvtap);
+/* Is a program of an earlier daemon there, on whichever hook? */
+bool gate_attach_earlier(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
 /* Is a program of ours there, of this or an earlier daemon? 1, 0 or -errno. */
 int gate_attach_present(struct gate_attacher *a, uint32_t ifindex, enum gate_where where);
 /* Is this daemon's program (still) there? Asks the kernel. 1, 0 or -errno. */

@@ -211,25 +211,18 @@ void gate_bpf_fill_conf(struct gate_bpf *b, const struct gate_config *c, const s
 /* A program is replaced by a rename. */
 int gate_bpf_pin_programs(struct gate_bpf *b)
 {
-	const struct {
-		const char *name;
-		int fd;
-	} prog[] = { { "from_vm", b->from_vm },
-		     { "to_vm", b->to_vm },
-		     { "uplink_out", b->uplink_out } };
+	const int prog[] = { b->from_vm, b->to_vm, b->uplink_out };
 	char path[GATE_PIN_PATH], fresh[GATE_PIN_PATH];
-	int err = abi_path(b, "progs", path);
+	int err = 0;
 
-	err = err ? err : gate_pins_mkdir(path);
-	for (int i = 0; i < 3 && !err; i++) {
-		err = gate_pins_path(path, "%s/abi%d/progs/%s", b->pin, GATE_ABI, prog[i].name);
-		err = err ? err
-			  : gate_pins_path(fresh, "%s/abi%d/progs/%s-new", b->pin, GATE_ABI,
-					   prog[i].name);
+	for (int i = 0; i < GATE_NBEFORE && !err; i++) {
+		err = abi_path(b, "maps/", path);
+		strncat(path, gate_attach_where(i), sizeof(path) - strlen(path) - 1);
+		err = err ? err : gate_pins_path(fresh, "%s-new", path);
 		if (err)
 			break;
 		unlink(fresh);
-		if (bpf_obj_pin(prog[i].fd, fresh) < 0 || rename(fresh, path) < 0)
+		if (bpf_obj_pin(prog[i], fresh) < 0 || rename(fresh, path) < 0)
 			err = -errno;
 	}
 	return err;

@@ -13,6 +13,8 @@ struct gate25_bpf;
 struct early_bpf;
 struct gate_upgrade;
 
+#define GATE_NBEFORE 3 /* from_vm, to_vm, uplink_out */
+
 struct gate_bpf {
 	struct gate_maps maps;
 	int from_vm, to_vm, uplink_out; /* program fds */
@@ -31,6 +33,7 @@ struct gate_bpf {
 	struct early_bpf *early;
 	struct gate_upgrade **source; /* what to copy again once the programs are swapped */
 	unsigned nsources;
+	int before[GATE_NBEFORE]; /* programs that run on the first source, -1 = unknown */
 };
 
 /**
@@ -48,6 +51,18 @@ struct gate_bpf {
  */
 int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gate_error *err);
 
+/* Are there maps of before, which programs may still be running on? */
+bool gate_bpf_upgrades(const struct gate_bpf *b);
+
+/**
+ * gate_bpf_carry() - bring over what the old programs have written so far.
+ * @slot: of one VM alone, GATE_SLOT_ANY = of all.
+ *
+ * Done for a VM just before its programs are swapped, and just after: a bucket that
+ * it emptied a moment ago is as empty for the new ones.
+ */
+void gate_bpf_carry(struct gate_bpf *b, uint32_t slot);
+
 /**
  * gate_bpf_settle() - finish an upgrade once every program is swapped.
  *
@@ -55,6 +70,18 @@ int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gat
  * maps. Does nothing where there was no upgrade.
  */
 void gate_bpf_settle(struct gate_bpf *b);
+
+/* Can what is swapped be swapped back? */
+bool gate_bpf_can_roll_back(const struct gate_bpf *b);
+
+/**
+ * gate_bpf_roll_back() - give up an upgrade, once the old programs are back.
+ *
+ * The maps of before take their place again. What the new programs have counted
+ * stays pinned beside them until the next start, of whichever version, takes it up.
+ * Return: 0 or -errno.
+ */
+int gate_bpf_roll_back(struct gate_bpf *b);
 
 void gate_bpf_close(struct gate_bpf *b);			 /* pins stay */
 int gate_bpf_unpin_all(const char *pin, struct gate_error *err); /* for detach */

@@ -75,7 +75,7 @@ void gate_maps_count(struct gate_maps *m, const struct gate_sizes *s);
 int gate_maps_read_conf(const char *dir, struct gate_conf *out);
 /**
  * gate_maps_open() - open all maps pinned in a directory.
- * @dir: as abi1/maps.
+ * @dir: as abiN/maps.
  * @sizes: set to what the set's conf says.
  * Return: 0, -ENOENT when there is no conf, -EPROTO when others lack or do not
  * match, or -errno.

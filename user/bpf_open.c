@@ -5,8 +5,10 @@
 #include "log.h"
 #include "mem.h"
 #include "pins.h"
+#include "quiesce.h"
 #include "upgrade.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +126,17 @@ static int take_source(struct gate_bpf *b, const char *dir, bool spare, void *ar
 	b->source = gate_realloc(b->source, b->nsources + 1, sizeof(struct gate_upgrade *));
 	b->source[b->nsources++] = u;
 	return 0;
+}
+
+/* The programs on the maps of before lie beside them. */
+static void take_programs_before(struct gate_bpf *b)
+{
+	char path[GATE_PIN_PATH];
+
+	for (int i = 0; i < GATE_NBEFORE && b->nsources; i++)
+		if (!gate_pins_path(path, "%s/%s", gate_upgrade_dir(b->source[0]),
+				    gate_attach_where(i)))
+			b->before[i] = bpf_obj_get(path);
 }
 
 /* ---- opening ---- */
@@ -276,6 +289,7 @@ int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gat
 		return gate_error_set(err, GATE_ERR_FAILED, "out of memory");
 	gate_maps_init(&b->maps);
 	b->from_vm = b->to_vm = b->uplink_out = b->early_drop = b->lock = -1;
+	memset(b->before, 0xff, sizeof(b->before));
 	int r = gate_pins_open(c->pin, &b->lock, err);
 	if (r)
 		goto fail;
@@ -287,6 +301,7 @@ int gate_bpf_open(struct gate_bpf **out, const struct gate_config *c, struct gat
 	r = open_maps(b, c, &s);
 	r = r ? r : gate_bpf_load_early(b, c);
 	r = r ? r : gate_bpf_pin_programs(b);
+	take_programs_before(b);
 	if (r) {
 		r = open_failed(b, &s, r, err);
 		goto fail;
@@ -320,12 +335,50 @@ static int drop_abi(void *arg, const char *name)
 	return gate_pins_remove(abi);
 }
 
+bool gate_bpf_upgrades(const struct gate_bpf *b)
+{
+	return b->nsources > 0;
+}
+
+void gate_bpf_carry(struct gate_bpf *b, uint32_t slot)
+{
+	for (unsigned i = 0; i < b->nsources; i++) {
+		if (slot == GATE_SLOT_ANY)
+			gate_upgrade_carry(b->source[i], &b->maps);
+		else
+			gate_upgrade_carry_vm(b->source[i], &b->maps, slot);
+	}
+}
+
+bool gate_bpf_can_roll_back(const struct gate_bpf *b)
+{
+	bool all = b->nsources > 0;
+
+	for (int i = 0; i < GATE_NBEFORE; i++)
+		all &= b->before[i] >= 0;
+	return all;
+}
+
+int gate_bpf_roll_back(struct gate_bpf *b)
+{
+	const char *dir = gate_upgrade_dir(b->source[0]);
+	char maps[GATE_PIN_PATH], spare[GATE_PIN_PATH];
+	int err = abi_path(b, MAPS, maps);
+
+	err = err ? err : gate_pins_path(spare, "%s-", maps);
+	/* those of another ABI have never left their place */
+	if (err || strncmp(dir, spare, strlen(spare)) != 0)
+		return err;
+	return gate_pins_swap(dir, maps);
+}
+
 void gate_bpf_settle(struct gate_bpf *b)
 {
 	int err = 0;
 
 	if (!b->nsources)
 		return;
+	gate_quiesce(); /* a program that was swapped may still be at work on a frame */
 	for (unsigned i = 0; i < b->nsources; i++) {
 		gate_upgrade_finish(b->source[i], &b->maps);
 		int r = gate_pins_remove(gate_upgrade_dir(b->source[i]));
@@ -352,6 +405,9 @@ void gate_bpf_close(struct gate_bpf *b)
 	for (unsigned i = 0; i < b->nsources; i++)
 		gate_upgrade_close(b->source[i]);
 	free(b->source);
+	for (int i = 0; i < GATE_NBEFORE; i++)
+		if (b->before[i] >= 0)
+			close(b->before[i]);
 	gate_bpf_unload(b);
 	if (b->lock >= 0)
 		close(b->lock);

@@ -24,7 +24,7 @@
 #define BLANKS		 " \t"
 #define MAX_VMS		 1000000
 #define MAX_FLOWS_PER_VM 65536
-#define PIN_PATH_MAX	 180 /* leaves room for "/abiN/progs/…" in 255 bytes */
+#define PIN_PATH_MAX	 180 /* leaves room for "/abiN/maps-old/…" in 255 bytes */
 #define COMMAND_MAX	 1000
 
 static const struct config_option options[] = {

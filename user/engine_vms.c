@@ -28,7 +28,7 @@ bool gate_engine_slot_has_traces(const struct gate_engine *e, uint32_t slot)
 {
 	const struct gate_counters *c = &e->m->counters[slot];
 
-	return e->m->vms[slot].last_seen || c->packets_from_vm || c->packets_to_vm;
+	return c->packets_from_vm || c->packets_to_vm;
 }
 
 uint32_t gate_engine_slot_take(struct gate_engine *e)

@@ -45,12 +45,13 @@ const struct gate_layout_field gate_layout[] = {
 
 	FIELD("global", struct gate_global, events_lost),
 	FIELD("global", struct gate_global, events_rationed),
+	/* not by number: by the names of `reasons` */
+	LIST(GATE_LAYOUT_REASONS, struct gate_global, reasons),
 
 	FIELD("vms", struct gate_vm, flags), FIELD("vms", struct gate_vm, binding),
 	FIELD("vms", struct gate_vm, override_base), FIELD("vms", struct gate_vm, tenant),
 	FIELD("vms", struct gate_vm, budget), FIELD("vms", struct gate_vm, first_mac),
 	FIELD("vms", struct gate_vm, grace_until), FIELD("vms", struct gate_vm, event_tat),
-	FIELD("vms", struct gate_vm, last_seen), LIST("vms", struct gate_vm, last_source),
 
 	VALUE("names", 1, GATE_NAME_LEN), VALUE("heads", 8, 1),
 

@@ -30,6 +30,9 @@ struct gate_layout_field {
 };
 _Static_assert(sizeof(struct gate_layout_field) == 64, "read by other versions");
 
+/* Rows of the words that hold sums of `reasons`, which are numbered as those are. */
+#define GATE_LAYOUT_REASONS "reasons.before"
+
 /* This version's. */
 extern const struct gate_layout_field gate_layout[];
 extern const size_t gate_layout_count;

@@ -2,9 +2,8 @@
 /*
  * The pin directory: a directory on a BPF file system (no dots in names there:
  * the kernel keeps them for itself).
- *   abiN/maps/NAME             the maps, and `layout` (layout.h)
+ *   abiN/maps/NAME             the maps, `layout` (layout.h), and the programs on them
  *   abiN/maps-old*, other abiN an unfinished upgrade: what its maps hold is still to come
- *   abiN/progs/NAME
  *   links/IFINDEX-HOOK         tcx links
  *   links/IFINDEX-qdisc        a directory: the device's qdisc is of our making
  *   rcu-expedited              a directory: /sys/kernel/rcu_expedited is to be put back

@@ -176,10 +176,11 @@ static void attach_all(struct gate_ports *p)
 {
 	const uint64_t start = gate_clock_mono_ns();
 
+	gate_bpf_carry(gate_attach_bpf(p->a), GATE_SLOT_ANY);
 	do {
 		gate_ports_work(p);
 		read_events(p);
-	} while (gate_ports_busy(p));
+	} while (gate_ports_busy(p) && !p->refused.code);
 
 	log_info("%llu ports attached on the %s hook in %.0f ms",
 		 (unsigned long long)p->stats.attached, gate_attach_hook(p->a),
@@ -192,6 +193,25 @@ static void clear_leavers(struct gate_ports *p)
 	for (size_t i = 0; i < p->table.count; i++)
 		if (!port_at(p, i)->want)
 			gate_attach_clear(p->a, port_at(p, i)->link.ifindex);
+}
+
+/* All ports are on the new maps then, or all are on the old ones. */
+static int finish_upgrade(struct gate_ports *p, struct gate_error *err)
+{
+	struct gate_bpf *b = gate_attach_bpf(p->a);
+
+	if (!p->refused.code) {
+		if (!p->unfinished)
+			gate_bpf_settle(b);
+		return 0;
+	}
+	gate_ports_put_back(p);
+	int r = gate_bpf_roll_back(b);
+	if (r)
+		log_error("cannot put the maps of before back in their place: %s", strerror(-r));
+	return gate_error_set(err, GATE_ERR_FAILED,
+			      "the upgrade is called off, the gate of before stays in force: %s",
+			      p->refused.message);
 }
 
 /* By configuration, or because the kernel has no tcx and to_vm would need a clsact. */
@@ -218,8 +238,7 @@ int gate_ports_open(struct gate_ports **out, sd_event *ev, struct gate_attacher 
 
 	/* subscribed before listed: what changes in between comes as an event */
 	int r = gate_links_open(&p->links, !gate_attach_bpf(a)->tcx, gate_ports_rcvbuf);
-	if (!r)
-		r = gate_ports_list(p);
+	r = r ? r : gate_ports_list(p);
 	if (!r) {
 		gate_ports_sweep(p);
 		gate_attach_collect(a);
@@ -227,7 +246,11 @@ int gate_ports_open(struct gate_ports **out, sd_event *ev, struct gate_attacher 
 			clear_leavers(p);
 		attach_all(p);
 		report_to_vm(p);
-		gate_bpf_settle(gate_attach_bpf(a));
+		r = finish_upgrade(p, err);
+		if (r) {
+			gate_ports_close(p);
+			return r;
+		}
 		r = add_sources(p, ev);
 	}
 	if (r) {

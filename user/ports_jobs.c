@@ -88,6 +88,7 @@ static void tell_up(struct gate_ports *p, struct port *port)
 	int slot =
 		gate_engine_port_up(p->e, port->link.ifindex, port->link.name, port_flags(p, port));
 
+	port->slot = slot > 0 ? (uint32_t)slot : 0;
 	if (slot < 0 && slot != -ENOSPC)
 		log_warning("port %s has no entry in the maps: %s", port->link.name,
 			    strerror(-slot));
@@ -210,6 +211,58 @@ static void from_vm_attached(struct gate_ports *p, struct port *port)
 	tell_up(p, port);
 }
 
+static int put(struct gate_ports *p, const struct port *port, enum gate_where where,
+	       struct gate_error *err)
+{
+	struct gate_bpf *b = gate_attach_bpf(p->a);
+	const bool carry = where == GATE_FROM_VM && port->slot && gate_bpf_upgrades(b);
+
+	if (carry)
+		gate_bpf_carry(b, port->slot);
+	int r = gate_attach_put(p->a, port->link.ifindex, port->link.name, where, is_macvtap(port),
+				err);
+	if (carry)
+		gate_bpf_carry(b, port->slot);
+	return r;
+}
+
+/*
+ * Where the old programs cannot be replaced they go on by the old maps, which nobody
+ * would write policy into any more. So the upgrade is off, for all ports.
+ */
+static bool refuses_upgrade(struct gate_ports *p, const struct port *port, enum gate_where where,
+			    const struct gate_error *err)
+{
+	struct gate_bpf *b = gate_attach_bpf(p->a);
+
+	if (!gate_bpf_upgrades(b) || !gate_attach_earlier(p->a, port->link.ifindex, where))
+		return false;
+	if (where == GATE_EARLY_DROP) { /* an economy: better none than an old one */
+		gate_attach_remove(p->a, port->link.ifindex, where);
+		return false;
+	}
+	p->unfinished = true;
+	if (gate_bpf_can_roll_back(b))
+		p->refused = *err;
+	return p->refused.code;
+}
+
+void gate_ports_put_back(struct gate_ports *p)
+{
+	for (size_t i = 0; i < p->table.count; i++) {
+		const struct port *port = port_at(p, i);
+		for (int w = 0; w < GATE_NWHERE; w++) {
+			int err = port->have & BIT(w)
+					  ? gate_attach_put_back(p->a, port->link.ifindex, w,
+								 is_macvtap(port))
+					  : 0;
+			if (err && err != -ENODEV)
+				log_error("cannot put %s of before back on %s: %s",
+					  gate_attach_where(w), port->link.name, strerror(-err));
+		}
+	}
+}
+
 void gate_ports_work(struct gate_ports *p)
 {
 	struct gate_error err = { 0 };
@@ -224,12 +277,13 @@ void gate_ports_work(struct gate_ports *p)
 
 	p->busy_since = gate_clock_mono_ns();
 	gate_attach_hurry(p->a, true);
-	int r = gate_attach_put(p->a, port->link.ifindex, port->link.name, where, is_macvtap(port),
-				&err);
+	int r = put(p, port, where, &err);
 	if (r == -ENODEV)
 		return; /* its event is on the way */
 	if (r == -EOPNOTSUPP && where == GATE_EARLY_DROP && p->c->early_drop == GATE_EARLY_AUTO) {
 		port->want &= ~BIT(where); /* where it pays, and where it can be */
+	} else if (r && refuses_upgrade(p, port, where, &err)) {
+		return;
 	} else if (r) {
 		if (where == GATE_FROM_VM && port->adopted) {
 			port->adopted = false;

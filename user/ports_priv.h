@@ -17,6 +17,7 @@ struct port {
 	struct gate_link link; /* first: the table of links points here */
 	enum gate_role role;
 	uint32_t guest; /* host end of a firewall pair: the tap it stands for, 0 = none */
+	uint32_t slot;	/* of its VM, 0 = none of its own */
 
 	unsigned want, have; /* bits by enum gate_where */
 	unsigned failed;     /* bits: the last try failed, a problem is reported */
@@ -46,8 +47,10 @@ struct gate_ports {
 	unsigned guests; /* ports with a guest */
 	struct port_queue queue[GATE_NWHERE];
 
-	uint64_t busy_since; /* start of work that kept events from being read, 0 = none */
-	uint32_t verified;   /* ifindex of the port that was looked at last */
+	struct gate_error refused; /* why an upgrade is called off; code 0 = it is not */
+	bool unfinished;	   /* old programs are left, and there is no way back */
+	uint64_t busy_since;	   /* start of work that kept events from being read, 0 = none */
+	uint32_t verified;	   /* ifindex of the port that was looked at last */
 	struct gate_ports_stats stats;
 };
 
@@ -81,6 +84,8 @@ void gate_ports_leave(struct gate_ports *p, struct port *port);
 /* Is there work? / does one piece of it. */
 bool gate_ports_busy(const struct gate_ports *p);
 void gate_ports_work(struct gate_ports *p);
+/* Puts the programs of before an upgrade back where they were replaced. */
+void gate_ports_put_back(struct gate_ports *p);
 /* Looks whether the programs are still on the port, and puts back what is not. */
 void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gate_link_hint *hint);
 /* Queues what is due now. Returns when the next is due, 0 = nothing waits. */

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "sync_priv.h"
 
+#include "quiesce.h"
+
 #include <errno.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define REST_NS GATE_NSEC_PER_SEC /* before a node or budget is used again */
 
@@ -166,8 +164,7 @@ uint32_t gate_sync_take(struct gate_pool *p)
 
 	if (id != UINT32_MAX || !gate_pool_left(p))
 		return id;
-	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL);
+	gate_quiesce();
 	gate_pool_hurry(p);
 	return gate_pool_take(p, gate_clock_mono_ns());
 }

@@ -237,15 +237,21 @@ static void merge_bucket_at(const struct gate_upgrade *u, struct gate_bucket_set
 	merge_bucket(to, gate_source_at(u, GATE_MAP_buckets, from, &buf));
 }
 
+static void merge_own_buckets(const struct gate_upgrade *u, struct gate_maps *to, uint32_t slot)
+{
+	const uint32_t o = u->old.scopes, n = u->new.scopes;
+
+	for (uint32_t id = 0; id <= o; id++)
+		merge_bucket_at(u, &to->buckets[slot * (n + 1) + gate_upgrade_bucket_id(u, id)],
+				slot * (o + 1) + id);
+}
+
 static void merge_buckets(const struct gate_upgrade *u, struct gate_maps *to)
 {
 	const uint32_t o = u->old.scopes, n = u->new.scopes;
 
 	for (uint32_t slot = 0; slot < slots(u); slot++)
-		for (uint32_t id = 0; id <= o; id++)
-			merge_bucket_at(
-				u, &to->buckets[slot * (n + 1) + gate_upgrade_bucket_id(u, id)],
-				slot * (o + 1) + id);
+		merge_own_buckets(u, to, slot);
 
 	const uint32_t overrides = gate_common(u->old.max_overrides, u->new.max_overrides);
 	const uint32_t from = u->old.max_vms * (o + 1), base = u->new.max_vms *(n + 1);
@@ -296,7 +302,6 @@ static void merge_vms(const struct gate_upgrade *u, struct gate_maps *to)
 		uint64_t none = 0;
 		__atomic_compare_exchange_n((uint64_t *)&vm->first_mac, &none, from->first_mac,
 					    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-		raise_u64((uint64_t *)&vm->last_seen, from->last_seen);
 	}
 }
 
@@ -334,9 +339,18 @@ void gate_upgrade_carry(struct gate_upgrade *u, struct gate_maps *to)
 	gate_sizes_from_conf(to->conf, &u->new);
 	merge_buckets(u, to);
 	merge_budgets(u, to);
-	gate_upgrade_flows(u, to);
+	gate_upgrade_flows(u, to, 0, slots(u));
 	merge_vms(u, to);
 	gate_upgrade_counters(u, to);
+}
+
+void gate_upgrade_carry_vm(struct gate_upgrade *u, struct gate_maps *to, uint32_t slot)
+{
+	gate_sizes_from_conf(to->conf, &u->new);
+	if (slot >= slots(u))
+		return;
+	merge_own_buckets(u, to, slot);
+	gate_upgrade_flows(u, to, slot, 1);
 }
 
 void gate_upgrade_finish(struct gate_upgrade *u, struct gate_maps *to)

@@ -57,6 +57,8 @@ int gate_upgrade_begin(struct gate_upgrade *u, struct gate_maps *to, uint32_t gr
 
 /* Brings over what the old programs have written so far. Again and again is harmless. */
 void gate_upgrade_carry(struct gate_upgrade *u, struct gate_maps *to);
+/* Of one VM alone, what its next frame is judged by: its own buckets, flows, destinations. */
+void gate_upgrade_carry_vm(struct gate_upgrade *u, struct gate_maps *to, uint32_t slot);
 
 /* The same once the old programs have stopped: what cannot be taken while they run, too. */
 void gate_upgrade_finish(struct gate_upgrade *u, struct gate_maps *to);

@@ -68,38 +68,61 @@ static int our_reason(const char *name)
 	return -1;
 }
 
-static void move_reason(const struct gate_upgrade *u, struct gate_maps *to, uint32_t from,
-			uint32_t mine, uint64_t *word)
+/* What the source itself had from before: its words, by its own numbers. NULL = it has none. */
+static uint64_t *words_before(const struct gate_upgrade *u, uint32_t *count)
 {
-	const size_t n = (size_t)u->ncpus;
-	uint64_t *have = word + n, any = 0;
+	const struct source_map *m = &u->map[GATE_MAP_global];
 
-	if (bpf_map_lookup_elem(u->map[GATE_MAP_reasons].fd, &from, word) < 0 ||
-	    bpf_map_lookup_elem(to->reasons, &mine, have) < 0)
-		return;
-	for (size_t cpu = 0; cpu < n; cpu++) {
-		any |= word[cpu];
-		have[cpu] += word[cpu];
+	for (size_t i = 0; i < u->nfields && m->base; i++) {
+		const struct gate_layout_field *f = &u->layout[i];
+		if (strcmp(f->map, GATE_LAYOUT_REASONS) || f->size != WORD || f->stride != WORD ||
+		    f->offset % WORD || f->offset + (uint64_t)f->count * WORD > m->value_size)
+			continue;
+		*count = f->count;
+		return (uint64_t *)(m->base + f->offset);
 	}
-	if (!any || bpf_map_update_elem(to->reasons, &mine, have, BPF_ANY) < 0)
+	*count = 0;
+	return NULL;
+}
+
+/*
+ * To one word beside our own counts, for those are the running programs': what a CPU
+ * adds while we add would be lost. The source's own words are nobody's any more.
+ */
+static void move_reason(const struct gate_upgrade *u, uint32_t from, uint64_t *mine, uint64_t *word)
+{
+	const int fd = u->map[GATE_MAP_reasons].fd;
+	uint64_t sum = 0;
+
+	if (bpf_map_lookup_elem(fd, &from, word) < 0)
 		return;
-	memset(word, 0, n * WORD);
-	bpf_map_update_elem(u->map[GATE_MAP_reasons].fd, &from, word, BPF_ANY);
+	for (int cpu = 0; cpu < u->ncpus; cpu++)
+		sum += word[cpu];
+	if (!sum)
+		return;
+	__atomic_fetch_add(mine, sum, __ATOMIC_RELAXED);
+	memset(word, 0, (size_t)u->ncpus * WORD);
+	bpf_map_update_elem(fd, &from, word, BPF_ANY);
 }
 
 void gate_upgrade_reasons(const struct gate_upgrade *u, struct gate_maps *to)
 {
 	const struct source_map *m = &u->map[GATE_MAP_reasons];
-	uint64_t *word = calloc(2 * (size_t)u->ncpus, WORD);
+	uint64_t *word = calloc((size_t)u->ncpus, WORD);
+	uint32_t nbefore;
+	uint64_t *before = words_before(u, &nbefore);
 
 	for (size_t i = 0; i < u->nfields && word && m->fd >= 0 && m->value_size == WORD; i++) {
 		const struct gate_layout_field *f = &u->layout[i];
 		const int mine = strcmp(f->map, "reasons") ? -1 : our_reason(f->name);
-		if (mine < 0)
-			continue;
 		/* the second half is what would have been refused */
-		move_reason(u, to, f->offset, (uint32_t)mine, word);
-		move_reason(u, to, m->entries / 2 + f->offset, GATE_R_MAX + (uint32_t)mine, word);
+		for (uint32_t would = 0; would < 2 && mine >= 0; would++) {
+			const uint32_t from = f->offset + would * (m->entries / 2);
+			uint64_t *sum = (uint64_t *)&to->global->reasons[would * GATE_R_MAX + mine];
+			move_reason(u, from, sum, word);
+			if (from < nbefore)
+				move_word(sum, &before[from]);
+		}
 	}
 	free(word);
 }

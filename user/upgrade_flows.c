@@ -76,14 +76,15 @@ static void merge_flow(const struct gate_upgrade *u, struct gate_maps *to, size_
 		put_flow(u, to, slot, &to->flows[set], from);
 }
 
-static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to)
+static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to, size_t slot,
+			size_t nslots)
 {
-	const size_t sets = (size_t)gate_common(u->old.max_vms, u->new.max_vms) * u->old.flow_sets;
+	const size_t end = (slot + nslots) * u->old.flow_sets;
 	struct gate_flow_set buf;
 
 	if (u->old.flow_sets != u->new.flow_sets)
 		return;
-	for (size_t i = 0; i < sets; i++) {
+	for (size_t i = slot * u->old.flow_sets; i < end; i++) {
 		const struct gate_flow_set *set =
 			gate_source_at(u, GATE_MAP_flows, (uint32_t)i, &buf);
 		for (int w = 0; w < GATE_FLOW_WAYS; w++)
@@ -92,14 +93,15 @@ static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to)
 	}
 }
 
-static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *to)
+static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *to, size_t slot,
+			       size_t nslots)
 {
-	const size_t sets = (size_t)gate_common(u->old.max_vms, u->new.max_vms) * u->old.dest_sets;
+	const size_t end = (slot + nslots) * u->old.dest_sets;
 	struct gate_dest_set buf;
 
 	if (u->old.dest_sets != u->new.dest_sets)
 		return;
-	for (size_t i = 0; i < sets; i++) {
+	for (size_t i = slot * u->old.dest_sets; i < end; i++) {
 		const struct gate_dest_set *set =
 			gate_source_at(u, GATE_MAP_dests, (uint32_t)i, &buf);
 		for (int w = 0; w < GATE_DEST_WAYS; w++)
@@ -108,8 +110,9 @@ static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *t
 	}
 }
 
-void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to)
+void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
+			uint32_t nslots)
 {
-	merge_flows(u, to);
-	merge_destinations(u, to);
+	merge_flows(u, to, slot, nslots);
+	merge_destinations(u, to, slot, nslots);
 }

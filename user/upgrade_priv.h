@@ -42,8 +42,9 @@ static inline uint32_t gate_common(uint32_t a, uint32_t b)
 /* Bucket set id of the source in the target; see upgrade.c. */
 uint32_t gate_upgrade_bucket_id(const struct gate_upgrade *u, uint32_t id);
 
-/* upgrade_flows.c: flows and destinations go on where they were. */
-void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to);
+/* upgrade_flows.c: flows and destinations of these VMs go on where they were. */
+void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
+			uint32_t nslots);
 
 /* upgrade_counters.c: counters are taken out of the source. */
 void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to);

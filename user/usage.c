@@ -150,6 +150,7 @@ void gate_usage_reasons(const struct gate_maps *m, struct gate_reason_sums *out)
 	for (key = 0; cpus && key < 2 * GATE_R_MAX; key++) {
 		uint64_t *sum = key < GATE_R_MAX ? &out->taken[key] : &out->would[key - GATE_R_MAX];
 
+		*sum = m->global->reasons[key];
 		if (bpf_map_lookup_elem(m->reasons, &key, cpus))
 			continue;
 		for (cpu = 0; cpu < m->ncpus; cpu++)

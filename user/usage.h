@@ -21,7 +21,8 @@ enum { GATE_USAGE_MAPS = 10 };
  */
 size_t gate_usage_read(const struct gate_maps *m, struct gate_usage out[GATE_USAGE_MAPS]);
 
-/* Sums over all CPUs: first what was done, then what would have been (not enforced). */
+/* Sums over all CPUs: first what was done, then what would have been (not enforced);
+ * what was counted before upgrades included. */
 struct gate_reason_sums {
 	uint64_t taken[GATE_R_MAX], would[GATE_R_MAX];
 };

@@ -38,7 +38,7 @@
 
 #include <linux/types.h>
 
-#define GATE_ABI 1
+#define GATE_ABI 2
 
 #define GATE_MAX_PORTS	 4 /* gated TCP ports */
 #define GATE_MAX_SCOPES	 (1 + GATE_MAX_PORTS)
@@ -186,21 +186,16 @@ struct gate_port_counters {
 
 #define GATE_MAC_SEEN (1ULL << 63) /* gate_vm.first_mac holds one */
 
-/*
- * Identity of one VM; one cache line, written by the daemon but for first_mac,
- * event_tat and events_lost.
- */
+/* Identity of one VM, written by the daemon but for first_mac and event_tat. */
 struct gate_vm {
 	__u16 flags;
-	__u16 binding;	      /* enum gate_binding */
-	__u32 override_base;  /* this slot's override bucket sets: index into `buckets` */
-	__u32 tenant;	      /* 0 = none */
-	__u32 budget;	      /* of the tenant; index into `budgets`, 0 = none */
-	__u64 first_mac;      /* unregistered: GATE_MAC_SEEN | first source MAC, 1st byte lowest */
-	__u64 grace_until;    /* CLOCK_MONOTONIC ns: mid-stream packets are adopted */
-	__u64 event_tat;      /* ration of events, a GCRA of its own */
-	__u64 last_seen;      /* CLOCK_MONOTONIC ns of the last gated frame */
-	__u64 last_source[2]; /* MAC and IPv4 (or IPv6 tail) of the last new flow, for `why` */
+	__u16 binding;	     /* enum gate_binding */
+	__u32 override_base; /* this slot's override bucket sets: index into `buckets` */
+	__u32 tenant;	     /* 0 = none */
+	__u32 budget;	     /* of the tenant; index into `budgets`, 0 = none */
+	__u64 first_mac;     /* unregistered: GATE_MAC_SEEN | first source MAC, 1st byte lowest */
+	__u64 grace_until;   /* CLOCK_MONOTONIC ns: mid-stream packets are adopted */
+	__u64 event_tat;     /* ration of events, a GCRA of its own */
 };
 
 /* gate_node.flags */
@@ -447,6 +442,7 @@ struct gate_trace {
 struct gate_global {
 	__u64 events_lost;
 	__u64 events_rationed;
+	__u64 reasons[2 * GATE_R_MAX]; /* of before an upgrade: beside what `reasons` counts */
 	struct gate_trace trace;
 };
 
@@ -477,7 +473,7 @@ static inline __u32 gate_scopes(__u32 nports)
 
 #ifndef __bpf__
 _Static_assert(sizeof(struct gate_counters) == 26 * 8, "gate_counters");
-_Static_assert(sizeof(struct gate_vm) == 64, "gate_vm is one cache line");
+_Static_assert(sizeof(struct gate_vm) == 40, "gate_vm");
 _Static_assert(sizeof(struct gate_node) == 112, "gate_node");
 _Static_assert(sizeof(struct gate_bucket_set) == 48, "gate_bucket_set");
 _Static_assert(sizeof(struct gate_flow) == 16, "gate_flow");

@@ -388,7 +388,7 @@ static void test_tc_duplicates(void **state)
 	start(&d, GATE_HOOK_TC);
 	assert_int_equal(put(&d, v0, GATE_FROM_VM), 0);
 	nsbox_run("for p in 7 9; do tc filter add dev v0 ingress prio $p protocol all bpf "
-		  "da object-pinned %s/abi1/progs/from_vm >/dev/null; done",
+		  "da object-pinned %s/" NSBOX_ABI "/maps/from_vm >/dev/null; done",
 		  d.c.pin);
 	nsbox_run("tc filter show dev v0 ingress >/dev/null");
 	/* tc names filters after the file: these two are not ours, by name */

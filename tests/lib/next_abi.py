@@ -25,7 +25,7 @@ CHANGES = (
     (r"(struct gate_conf \{\n)", r"\1\t__u64 hue;\n"),
     (r"(struct gate_address \{\n)", r"\1\t__u32 hue;\n"),
     # fields that change places
-    (r"(\t__u64 event_tat;.*\n)(\t__u64 last_seen;.*\n)", r"\2\1"),
+    (r"(\t__u64 grace_until;.*\n)(\t__u64 event_tat;.*\n)", r"\2\1"),
     (r"(struct gate_port \{\n)(\t__u32 slot;\n)(\t__u32 flags;\n)", r"\1\3\t__u32 hue;\n\2"),
     (r"(struct gate_mac_key \{\n)(\t__u32 slot;\n)(\t__u8 mac\[6\];\n\t__u8 pad\[2\];\n)",
      r"\1\3\2"),

@@ -8,6 +8,13 @@
 
 #include "config.h"
 
+#include <gate25/abi.h>
+
+/* This version's directory below [bpf] pin. */
+#define NSBOX_ABI	      "abi" NSBOX_TEXT(GATE_ABI)
+#define NSBOX_TEXT(value)     NSBOX_TEXT_OF(value)
+#define NSBOX_TEXT_OF(tokens) #tokens
+
 /* Enters; exits with 77 (skipped) and a sentence when not root. */
 void nsbox_enter(void);
 /* Where the BPF file system is mounted. */

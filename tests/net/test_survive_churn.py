@@ -11,12 +11,12 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import harness
-from harness import LONG, cases, setup
+from harness import cases, setup
 from lab import SERVER4, SILENT4
 from netns import Namespace
 from witness import witness
 
-CYCLES = 1000 if LONG else 250
+CYCLES = 1000
 CLOSED = {"default": {"state": "block"}}
 OTHER_MAC = "52:54:00:ee:00:07"
 SHORT = 0.4

@@ -129,7 +129,7 @@ def test_adopts_what_root_has_pinned(lab):
         lab.stop()
         start(lab, "next/gate25d")
         w.check_progress()
-        assert os.listdir(lab.pin).count("abi1") == 0
+        assert len([name for name in os.listdir(lab.pin) if name.startswith("abi")]) == 1
 
 
 def start_as_root(lab):

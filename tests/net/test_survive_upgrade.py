@@ -6,8 +6,10 @@ The other version is this tree built against tests/lib/next_abi.py's ABI. The wi
 test_survive_crash.py looks on: guests send all along, and what they send is counted.
 """
 
+import json
 import os
 import random
+import re
 import sys
 import time
 
@@ -15,10 +17,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import harness
 from harness import LONG, cases, setup
-from lab import SERVER4, SILENT4
+from lab import BUILD, SERVER4, SILENT4, TOP
 from witness import witness
 
 NEXT = "next/gate25d"
+with open(os.path.join(TOP, "include/gate25/abi.h")) as header:
+    ABI = int(re.search(r"^#define GATE_ABI (\d+)", header.read(), re.M)[1])
+OURS = f"abi{ABI}"
 
 
 def start(lab, program="gate25d"):
@@ -89,7 +94,7 @@ def test_upgrade_carries_everything_over(lab, case):
     before = everything(lab)
     for program in case:
         change_to(lab, program)
-        assert abi(lab) == (2 if program == NEXT else 1)
+        assert abi(lab) == ABI + (program == NEXT)
         assert sets(lab) == [f"abi{abi(lab)}/maps"]
         assert everything(lab) == before
     assert held.recv(100).startswith(b"220") and sock.recv(100).startswith(b"220")
@@ -106,7 +111,7 @@ def test_upgrade_needs_no_store(lab, case):
     lab.stop()
     lab.configure({"store": {"path": "/dev/full/gate25.db"}})
     start(lab, case)
-    assert abi(lab) == 2 and [(s, lab.state(s)) for s, _ in before] == before
+    assert abi(lab) == ABI + 1 and [(s, lab.state(s)) for s, _ in before] == before
     assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"
     assert lab.guest(4).connect(SERVER4) == "ECONNREFUSED"
     held_to(lab)
@@ -156,11 +161,11 @@ def test_upgrade_killed_at_any_moment(lab):
                 time.sleep(0.002)
         lab.kill()
         start(lab)
-        assert sets(lab) == ["abi1/maps"]
+        assert sets(lab) == [f"{OURS}/maps"]
 
 
-def refused(lab, program):
-    daemon = lab.spawn([lab.program(program), "--config", lab.config_path])
+def refused(lab, program, **kwargs):
+    daemon = lab.spawn([lab.program(program), "--config", lab.config_path], **kwargs)
     try:
         code = daemon.wait(20)
     finally:
@@ -170,13 +175,13 @@ def refused(lab, program):
 
 
 def no_layout(lab):
-    os.unlink(os.path.join(lab.pin, "abi1/maps/layout"))
+    os.unlink(os.path.join(lab.pin, f"{OURS}/maps/layout"))
 
 
 FAILURES = {
     "too_small": (lambda lab: lab.configure({"gate": {"max_tenants": 1}}), "max_tenants"),
     "not_understood": (no_layout, "cannot take over"),
-    "maps_missing": (lambda lab: os.unlink(os.path.join(lab.pin, "abi1/maps/conf")),
+    "maps_missing": (lambda lab: os.unlink(os.path.join(lab.pin, f"{OURS}/maps/conf")),
                      "cannot take over"),
 }
 
@@ -192,11 +197,11 @@ def test_upgrade_that_fails_leaves_the_old_version_in_force(lab, case):
         spoil(lab)
         code, said = refused(lab, NEXT)
         assert code == 1 and says in said, (code, said)
-        assert sets(lab) == ["abi1/maps"]
+        assert sets(lab) == [f"{OURS}/maps"]
         assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"
         w.extra_refusals += 1
         lab.configure({"gate": {**before_config, "max_tenants": None}})
-        if "conf" in os.listdir(os.path.join(lab.pin, "abi1/maps")):
+        if "conf" in os.listdir(os.path.join(lab.pin, f"{OURS}/maps")):
             start(lab)
             w.check_progress()
             return
@@ -205,11 +210,52 @@ def test_upgrade_that_fails_leaves_the_old_version_in_force(lab, case):
         w.give_up()
 
 
+def programs(lab):
+    """{link: id of the program on it}, as pinned."""
+    links = os.path.join(lab.pin, "links")
+    return {name: json.loads(lab.host.run(["bpftool", "-j", "link", "show", "pinned",
+                                           os.path.join(links, name)]).stdout)["prog_id"]
+            for name in os.listdir(links)}
+
+
+# The order is uplink, each port's from_vm, each port's to_vm.
+REFUSED = {"the_first": (NEXT, {}, 1), "the_second_port": (NEXT, {}, 3), "the_last": (NEXT, {}, 7),
+           "the_second_port_other_sizes": ("gate25d", {"max_vms": 128}, 3)}
+
+
+@setup(guests=3)
+@cases(**REFUSED)
+def test_upgrade_that_one_port_refuses_is_none(lab, case):
+    """The kernel will not swap one program: all ports are as they were, nothing is half done."""
+    program, sizes, n = case
+    refuse = {**os.environ, "LD_PRELOAD": os.path.join(BUILD, "tests/lib/refuse_links.so"),
+              "REFUSE_LINK": str(n), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    lab.register(2, tenant="acme")
+    with witness(lab, mailer="vm:web2") as w:
+        before, small = programs(lab), dict(lab.config["gate"])
+        assert len(before) == 7, before
+        lab.stop()
+        lab.configure({"gate": sizes})
+        code, said = refused(lab, program, env=refuse)
+        assert code == 1 and "called off" in said and "cannot attach" in said, (code, said)
+        assert programs(lab) == before
+        lab.configure({"gate": small})
+        start(lab)
+        w.check_progress()
+        assert sets(lab) == [f"{OURS}/maps"]
+        # Once it is not refused any more it goes through.
+        lab.stop()
+        lab.configure({"gate": sizes})
+        start(lab, program)
+        w.check_progress()
+        assert len(sets(lab)) == 1
+
+
 @setup(guests=1)
 def test_the_programs_of_the_other_version_are_off(lab):
     """After the change only this version's programs are loaded: the old maps are free."""
     change_to(lab, NEXT)
-    assert os.listdir(lab.pin).count("abi1") == 0
+    assert os.listdir(lab.pin).count(OURS) == 0
     lab.cli("block", "port:vnet1")
     far = lab.sniff()
     guest = lab.guest(1)

@@ -246,6 +246,7 @@ static inline int on_term(sd_event_source *s, const struct signalfd_siginfo *si,
 _Noreturn static inline void serve(void)
 {
 	static struct gate_conf conf = { .max_vms = MAX_VMS, .nports = 1, .ports = { 25 } };
+	static struct gate_global global;
 	static struct gate_vm vms[MAX_VMS];
 	static struct gate_bucket_set buckets[64];
 	static struct gate_maps maps = { .ports = -1,
@@ -257,6 +258,7 @@ _Noreturn static inline void serve(void)
 					 .reasons = -1,
 					 .events = -1,
 					 .conf = &conf,
+					 .global = &global,
 					 .vms = vms,
 					 .buckets = buckets,
 					 .scopes = 1,

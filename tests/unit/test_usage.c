@@ -28,6 +28,7 @@ const struct gate_vm_spec *gate_engine_vm(struct gate_engine *e, uint32_t slot)
 }
 
 static struct gate_conf conf;
+static struct gate_global global;
 static struct gate_vm vms[8];
 static uint64_t heads[32];
 static struct gate_bucket_set buckets[16];
@@ -46,6 +47,7 @@ static int setup(void **state)
 				   .reasons = -1,
 				   .events = -1,
 				   .conf = &conf,
+				   .global = &global,
 				   .vms = vms,
 				   .heads = heads,
 				   .buckets = buckets,
@@ -137,10 +139,11 @@ static void test_reasons_are_summed_over_cpus(void **state)
 	values[0] = 1000;
 	key = GATE_R_MAX + GATE_R_LIMIT_RATE;
 	assert_int_equal(bpf_map_update_elem(maps.reasons, &key, values, BPF_ANY), 0);
+	global.reasons[GATE_R_BLOCKED] = 5; /* of before an upgrade */
 	gate_usage_reasons(&maps, &sums);
 	assert_int_equal(sums.taken[GATE_R_BLOCKED],
-			 10 * maps.ncpus + maps.ncpus * (maps.ncpus - 1) / 2);
-	assert_int_equal(sums.would[GATE_R_LIMIT_RATE], sums.taken[GATE_R_BLOCKED] + 990);
+			 5 + 10 * maps.ncpus + maps.ncpus * (maps.ncpus - 1) / 2);
+	assert_int_equal(sums.would[GATE_R_LIMIT_RATE], sums.taken[GATE_R_BLOCKED] - 5 + 990);
 	assert_int_equal(sums.taken[GATE_R_LIMIT_RATE], 0);
 	free(values);
 	close(maps.reasons);

@@ -21,7 +21,7 @@ from qemu import INIT, Machine  # noqa: E402
 
 SERIES = ("6.1", "6.12")
 # Of user space's ways nothing differs on a kernel with tcx from the running one.
-LEFT_OUT = {"6.12": ("test_attach", "test_load", "test_ports")}
+LEFT_OUT = {"6.12": ("test_attach", "test_load", "test_ports", "test_resize")}
 NO_TCX = ("6.1",)
 MODULES = ("veth tun tap macvtap dummy bridge sch_ingress cls_bpf cls_u32 cls_matchall "
            "act_police act_gact").split()

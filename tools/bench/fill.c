@@ -3,7 +3,7 @@
  * Makes all VMs of a running gate count: something in each counter of each used
  * slot, as traffic would leave it.
  *
- * fill --maps DIR        DIR as …/abi1/maps
+ * fill --maps DIR        DIR as …/abiN/maps
  *
  * One JSON object: the number of VMs.
  */
