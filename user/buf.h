@@ -16,6 +16,7 @@ struct gate_buf {
 	char *data;
 	size_t len, size;
 	bool failed;
+	bool brief; /* JSON: members that are null or false are left out */
 };
 
 /* Digits of the longest integer that gate_buf_format_u64() writes. */

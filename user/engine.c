@@ -163,6 +163,8 @@ void gate_engine_tick(struct gate_engine *e, int64_t now)
 	gate_engine_slots_reap(e);
 	sweep(e);
 	gate_engine_store_tick(e, now);
+	if (e->store)
+		gate_store_tidy(e->store);
 	gate_engine_learned_tick(e, now);
 	if (now - e->saved_s >= SAVE_S || now < e->saved_s || gate_engine_reports_due(e, now)) {
 		e->saved_s = now;

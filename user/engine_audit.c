@@ -158,11 +158,16 @@ void gate_engine_audit_plain(struct audit_note *n, const struct gate_actor *who,
 	begin(n, who, subject, action, reason);
 }
 
-/* An item of the list "own", or the member "vm"; the writer of items ends its line. */
+/*
+ * An item of the list "own", or the member "vm"; the writer of items ends its line. The
+ * trail is kept: what is absent is the same as null to who reads it (engine_undo.c).
+ */
 static void put_item(struct gate_buf *b, const struct gate_engine *e,
 		     const struct gate_set_item *it)
 {
+	b->brief = true;
 	gate_json_item(b, it, e->m->conf->ports);
+	b->brief = false;
 	if (!b->failed)
 		b->len--;
 }

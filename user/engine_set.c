@@ -176,7 +176,7 @@ static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
 	const struct set_change *ch = &p->changes[i];
 	struct gate_store *st = p->e->store;
 	char text[GATE_SUBJECT_LEN + 4];
-	struct gate_own own;
+	struct gate_own own, was;
 	int r;
 
 	if (is_vm_change(p, i) && ch->item)
@@ -190,7 +190,11 @@ static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
 	if (!ch->item)
 		return gate_store_del_own(st, &ch->subject, err);
 	finish_own(p, &ch->item->own, &own);
-	r = gate_engine_save_own(p->e, &own, err);
+	if (ch->op == '+')
+		gate_own_init(&was, &ch->subject);
+	else
+		gate_engine_rec_own(gate_engine_rec(p->e, &ch->subject), &was);
+	r = gate_engine_save_own_was(p->e, &own, &was, err);
 	gate_own_clear(&own);
 	return r;
 }

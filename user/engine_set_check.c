@@ -42,16 +42,14 @@ static int check_vm(struct set_plan *p, const struct gate_set_item *item, struct
 
 	if (r)
 		return r;
-	if (gate_table_get(&p->vms, vm->name, strlen(vm->name)))
+	if (gate_table_add(&p->vms, vm->name, strlen(vm->name), (void *)item))
 		return gate_error_set(err, GATE_ERR_USAGE, "vm:%s stands in the set twice",
 				      vm->name);
-	gate_table_put(&p->vms, vm->name, strlen(vm->name), (void *)item);
 	for (unsigned i = 0; i < vm->nmacs; i++) {
-		other = gate_table_get(&p->macs, vm->macs[i], 6);
+		other = gate_table_add(&p->macs, vm->macs[i], 6, (void *)item);
 		if (other && other != item)
 			return twice(err, "MAC", gate_format_mac(vm->macs[i], text, sizeof(text)),
 				     &other->vm, vm);
-		gate_table_put(&p->macs, vm->macs[i], 6, (void *)item);
 	}
 	for (unsigned i = 0; i < vm->nports; i++) {
 		other = gate_table_get(&p->ports, vm->ports[i], strlen(vm->ports[i]));
@@ -182,13 +180,14 @@ static int check_own(struct set_plan *p, const struct gate_set_item *item, struc
 
 	if (r)
 		return r;
-	gate_format_subject(&own->subject, text, sizeof(text));
 	len = gate_subject_key(&own->subject, key);
-	if (gate_table_get(&p->owns, key, len))
-		return gate_error_set(err, GATE_ERR_USAGE, "%s stands in the set twice", text);
-	gate_table_put(&p->owns, key, len, (void *)item);
-	r = check_parts(p, own, &why);
-	return r ? gate_error_set(err, why.code, "%s: %.400s", text, why.message) : 0;
+	if (gate_table_add(&p->owns, key, len, (void *)item))
+		return gate_error_set(err, GATE_ERR_USAGE, "%s stands in the set twice",
+				      gate_format_subject(&own->subject, text, sizeof(text)));
+	if (!check_parts(p, own, &why))
+		return 0;
+	return gate_error_set(err, why.code, "%s: %.400s",
+			      gate_format_subject(&own->subject, text, sizeof(text)), why.message);
 }
 
 /* ---- room ---- */
@@ -234,8 +233,14 @@ static int check_room(struct set_plan *p, struct gate_error *err)
 
 int gate_engine_set_check(struct set_plan *p, struct gate_error *err)
 {
+	size_t vms = 0;
 	int r = 0;
 
+	for (size_t i = 0; i < p->n; i++)
+		vms += p->items[i].is_vm;
+	gate_table_reserve(&p->vms, vms);
+	gate_table_reserve(&p->macs, vms);
+	gate_table_reserve(&p->owns, p->n - vms);
 	for (size_t i = 0; i < p->n && !r; i++)
 		if (p->items[i].is_vm)
 			r = check_vm(p, &p->items[i], err);

@@ -79,7 +79,8 @@ static int save_tenant(struct gate_engine *e, const char *name, struct gate_erro
 	return t ? gate_store_put_tenant(e->store, t->id, t->name, err) : 0;
 }
 
-int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err)
+int gate_engine_save_own_was(struct gate_engine *e, const struct gate_own *own,
+			     const struct gate_own *was, struct gate_error *err)
 {
 	const struct rec *rec = gate_engine_rec(e, &own->subject);
 	int r = 0;
@@ -88,8 +89,16 @@ int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, stru
 		r = save_tenant(e, own->subject.name, err);
 	if (r)
 		return r;
-	return gate_store_put_own(e->store, own, rec ? rec->first_mac : 0, !rec, e->m->conf->ports,
+	return gate_store_put_own(e->store, own, rec ? rec->first_mac : 0, was, e->m->conf->ports,
 				  e->m->conf->nports, err);
+}
+
+int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err)
+{
+	static const struct gate_own nothing; /* the store has it only where there is a record */
+
+	return gate_engine_save_own_was(e, own, gate_engine_rec(e, &own->subject) ? NULL : &nothing,
+					err);
 }
 
 int gate_engine_save_rec(struct gate_engine *e, const struct rec *rec, struct gate_error *err)

@@ -39,7 +39,8 @@ void gate_json_raw(struct gate_buf *b, const char *key, const char *json)
 
 void gate_json_null(struct gate_buf *b, const char *key)
 {
-	gate_json_raw(b, key, "null");
+	if (!b->brief || !key)
+		gate_json_raw(b, key, "null");
 }
 
 void gate_json_string(struct gate_buf *b, const char *key, const char *value)
@@ -62,7 +63,8 @@ void gate_json_uint(struct gate_buf *b, const char *key, uint64_t value)
 
 void gate_json_bool(struct gate_buf *b, const char *key, bool value)
 {
-	gate_json_raw(b, key, value ? "true" : "false");
+	if (value || !b->brief)
+		gate_json_raw(b, key, value ? "true" : "false");
 }
 
 void gate_json_time(struct gate_buf *b, const char *key, int64_t unix_s)

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 
 #define SCHEMA	       1
-#define BUSY_MS	       250	  /* the daemon has other things to do than to wait for a lock */
+#define BUSY_MS	       250  /* the daemon has other things to do than to wait for a lock */
+#define WAL_PAGES      1000 /* of the write-ahead log, above which it is taken into the file */
 #define APPLICATION_ID 0x67323521 /* "g25!" in the file's header: file(1) tells what it is */
 
 #define COLUMN(name) ", " #name " INTEGER NOT NULL DEFAULT 0"
@@ -197,6 +198,21 @@ static int check_schema(struct gate_store *st, struct gate_error *err)
 	return make_schema(st, err);
 }
 
+/* In the place of SQLite's own hook, by which a commit would wait for the file as well. */
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	((struct gate_store *)arg)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+/* What is committed is safe in the log: if this fails it is tried again later. */
+void gate_store_tidy(struct gate_store *st)
+{
+	if (st->wal_pages >= WAL_PAGES &&
+	    !sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL))
+		st->wal_pages = 0;
+}
+
 static int set_up(struct gate_store *st, struct gate_error *err)
 {
 	struct stat sb;
@@ -214,6 +230,7 @@ static int set_up(struct gate_store *st, struct gate_error *err)
 			       "PRAGMA foreign_keys=OFF; PRAGMA journal_size_limit=16777216;",
 			       NULL, NULL, NULL))
 		r = gate_store_failed(st, err);
+	sqlite3_wal_hook(st->db, on_commit, st);
 	/* An older version reads such a file too: it does not look at tables it does not know. */
 	if (!r && sqlite3_exec(st->db, gate_store_report_schema, NULL, NULL, NULL))
 		r = gate_store_failed(st, err);

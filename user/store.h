@@ -19,6 +19,11 @@ int gate_store_open(struct gate_store **out, const char *path, struct gate_error
 void gate_store_close(struct gate_store *st);
 /** gate_store_intact() - is the open file still the one at the path? */
 bool gate_store_intact(const struct gate_store *st);
+/**
+ * gate_store_tidy() - takes the write-ahead log into the file when it has grown; what was
+ * committed is durable without it, so no change has to wait for this
+ */
+void gate_store_tidy(struct gate_store *st);
 /** gate_store_fresh() - has nothing ever been saved in it? */
 bool gate_store_fresh(struct gate_store *st);
 
@@ -48,10 +53,12 @@ int gate_store_put_vm(struct gate_store *st, const struct gate_vm_spec *vm, stru
 int gate_store_del_vm(struct gate_store *st, const char *name, struct gate_error *err);
 /**
  * gate_store_put_own() - replaces; an empty record is deleted
- * @is_new: the store has nothing of this subject, so nothing needs to be taken out
+ * @was: what the store has of this subject, empty when that is nothing, so that only what
+ * differs is written; NULL when it is not known
  */
 int gate_store_put_own(struct gate_store *st, const struct gate_own *own, uint64_t first_mac,
-		       bool is_new, const uint16_t *ports, unsigned nports, struct gate_error *err);
+		       const struct gate_own *was, const uint16_t *ports, unsigned nports,
+		       struct gate_error *err);
 int gate_store_del_own(struct gate_store *st, const struct gate_subject *s, struct gate_error *err);
 int gate_store_put_tenant(struct gate_store *st, uint32_t id, const char *name,
 			  struct gate_error *err);

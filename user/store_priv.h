@@ -44,6 +44,7 @@ struct gate_store {
 	char *path;
 	dev_t dev;
 	ino_t ino;
+	int wal_pages; /* in the log since it began anew */
 	sqlite3_stmt *statement[ST_MAX];
 };
 

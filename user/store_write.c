@@ -70,9 +70,10 @@ static char *pair_text(const void *list, unsigned i, char *buf, size_t size)
 	return buf;
 }
 
+/* Not copied: the statement runs before the caller's text goes, and is bound anew after that. */
 static void bind_text(sqlite3_stmt *q, int at, const char *text)
 {
-	sqlite3_bind_text(q, at, text, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(q, at, text, -1, SQLITE_STATIC);
 }
 
 /* Takes over an allocated text. */
@@ -170,20 +171,41 @@ static int put_subject(struct gate_store *st, const char *subject, const struct 
 	return gate_store_run(st, q, err);
 }
 
+/* What of a record lies in its row of `subjects`. */
+static bool same_row(const struct gate_own *a, const struct gate_own *b)
+{
+	const struct gate_quarantine *x = &a->quarantine, *y = &b->quarantine;
+
+	if (x->on || y->on || a->observe != b->observe || a->nbudget != b->nbudget ||
+	    a->nexempt != b->nexempt)
+		return false;
+	for (unsigned i = 0; i < a->nbudget; i++)
+		if (memcmp(&a->budget[i], &b->budget[i], sizeof(a->budget[i])) != 0)
+			return false;
+	return !a->nexempt || !memcmp(a->exempt, b->exempt, a->nexempt * sizeof(*a->exempt));
+}
+
+static bool has_policy(const struct gate_own *was, unsigned scope)
+{
+	return !was || was->scope[scope].state != GATE_INHERIT;
+}
+
 int gate_store_put_own(struct gate_store *st, const struct gate_own *own, uint64_t first_mac,
-		       bool is_new, const uint16_t *ports, unsigned nports, struct gate_error *err)
+		       const struct gate_own *was, const uint16_t *ports, unsigned nports,
+		       struct gate_error *err)
 {
 	char subject[GATE_SUBJECT_LEN + 4];
-	int r;
+	int r = 0;
 
 	if (gate_own_is_empty(own))
 		return gate_store_del_own(st, &own->subject, err);
 	gate_format_subject(&own->subject, subject, sizeof(subject));
-	r = put_subject(st, subject, own, first_mac, err);
-	if (!r && (own->scope[0].state != GATE_INHERIT || !is_new))
+	if (!was || gate_own_is_empty(was) || !same_row(own, was))
+		r = put_subject(st, subject, own, first_mac, err);
+	if (!r && (own->scope[0].state != GATE_INHERIT || has_policy(was, 0)))
 		r = put_policy(st, subject, 0, &own->scope[0], err);
 	for (unsigned i = 0; i < nports && !r; i++)
-		if (own->scope[1 + i].state != GATE_INHERIT || !is_new)
+		if (own->scope[1 + i].state != GATE_INHERIT || has_policy(was, 1 + i))
 			r = put_policy(st, subject, ports[i], &own->scope[1 + i], err);
 	return r;
 }

@@ -25,9 +25,8 @@ static struct gate_table_entry **find(const struct gate_table *t, const void *ke
 	return at;
 }
 
-static void grow(struct gate_table *t)
+static void resize(struct gate_table *t, size_t n)
 {
-	size_t n = t->nbuckets ? 2 * t->nbuckets : FIRST_BUCKETS;
 	struct gate_table_entry **bucket = gate_alloc(n, sizeof(struct gate_table_entry *));
 
 	for (size_t i = 0; i < t->nbuckets; i++) {
@@ -56,13 +55,24 @@ void *gate_table_get(const struct gate_table *t, const void *key, size_t len)
 	return entry ? entry->value : NULL;
 }
 
-void gate_table_put(struct gate_table *t, const void *key, size_t len, void *value)
+void gate_table_reserve(struct gate_table *t, size_t count)
+{
+	size_t n = t->nbuckets ? t->nbuckets : FIRST_BUCKETS;
+
+	while (n < count)
+		n *= 2;
+	if (n > t->nbuckets)
+		resize(t, n);
+}
+
+/* The entry of a key, made where it is missing: then its value is NULL. */
+static struct gate_table_entry *entry_of(struct gate_table *t, const void *key, size_t len)
 {
 	uint64_t hash = hash_bytes(key, len);
 	struct gate_table_entry **at;
 
 	if (t->count >= t->nbuckets)
-		grow(t);
+		gate_table_reserve(t, t->count + 1);
 	at = find(t, key, len, hash);
 	if (!*at) {
 		*at = gate_alloc(1, sizeof(**at) + len);
@@ -71,7 +81,22 @@ void gate_table_put(struct gate_table *t, const void *key, size_t len, void *val
 		memcpy((*at)->key, key, len);
 		t->count++;
 	}
-	(*at)->value = value;
+	return *at;
+}
+
+void gate_table_put(struct gate_table *t, const void *key, size_t len, void *value)
+{
+	entry_of(t, key, len)->value = value;
+}
+
+void *gate_table_add(struct gate_table *t, const void *key, size_t len, void *value)
+{
+	struct gate_table_entry *entry = entry_of(t, key, len);
+
+	if (entry->value)
+		return entry->value;
+	entry->value = value;
+	return NULL;
 }
 
 void *gate_table_del(struct gate_table *t, const void *key, size_t len)

@@ -25,6 +25,10 @@ struct gate_table {
 void *gate_table_get(const struct gate_table *t, const void *key, size_t len);
 /** gate_table_put() - enters or replaces; the key is copied, the value is not */
 void gate_table_put(struct gate_table *t, const void *key, size_t len, void *value);
+/** gate_table_add() - enters under a new key; else the value that is there, which stays */
+void *gate_table_add(struct gate_table *t, const void *key, size_t len, void *value);
+/** gate_table_reserve() - room for so many entries at once, in place of growing to it */
+void gate_table_reserve(struct gate_table *t, size_t count);
 /** gate_table_del() - takes the key out and returns its value, NULL when absent */
 void *gate_table_del(struct gate_table *t, const void *key, size_t len);
 /** gate_table_clear() - forgets all entries; the values are the caller's */

@@ -410,6 +410,32 @@ static void test_the_audit_trail_by_subject_newest_first(void **state)
 	assert_string_equal(box_audit(&box, "vm:nobody", 0), "");
 }
 
+static off_t size_of_store(void)
+{
+	struct stat sb;
+
+	assert_int_equal(stat(box.g.store, &sb), 0);
+	return sb.st_size;
+}
+
+/* No change waits for it: it happens at the next second, and nothing is lost by it. */
+static void test_the_log_is_taken_into_the_file_by_and_by(void **state)
+{
+	off_t before;
+	int rows;
+
+	tick(1);
+	before = size_of_store();
+	for (int i = 0; i < 700; i++)
+		assert_int_equal(change("default", i % 2 ? "block" : "allow"), 0);
+	rows = ask("SELECT count(*) FROM audit");
+	assert_int_equal(size_of_store(), before);
+	tick(1);
+	assert_true(size_of_store() > before);
+	assert_int_equal(ask("SELECT count(*) FROM audit"), rows);
+	assert_true(rows >= 700);
+}
+
 int main(void)
 {
 #define BOX(f) cmocka_unit_test_setup_teardown(f, open_box, close_box)
@@ -426,6 +452,7 @@ int main(void)
 		BOX(test_a_damaged_row_fails_the_load_as_a_whole),
 		BOX(test_policies_of_a_port_no_longer_gated_stay_in_the_store),
 		BOX(test_the_audit_trail_by_subject_newest_first),
+		BOX(test_the_log_is_taken_into_the_file_by_and_by),
 		BOX(test_disk_full),
 	};
 
