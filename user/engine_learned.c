@@ -6,6 +6,8 @@
  */
 #include "engine_priv.h"
 
+#include <stdio.h>
+
 #define SAVE_LEARNED_S 5 /* a forger must not have the disk synced for each frame */
 
 static bool has_ip(const struct gate_prefix *list, unsigned n, const struct gate_prefix *p)
@@ -57,6 +59,45 @@ static struct gate_learned *list_of(struct vm *vm)
 	return vm->learned;
 }
 
+/* ---- addresses that are seen on two ports (Identity 3) ---- */
+
+/* Somebody else who has registered the MAC or the address, whichever is given. */
+static const struct vm *registered_by(const struct gate_engine *e, const struct vm *vm,
+				      const uint8_t *mac, const struct gate_prefix *ip)
+{
+	const struct vm *owner = mac ? gate_table_get(&e->macs, mac, 6) : NULL;
+
+	if (!owner || owner == vm)
+		owner = ip ? gate_engine_ip_owner(e, ip, vm) : NULL;
+	return owner;
+}
+
+/* Somebody else who was seen to use it. All are looked through: not for each frame of a forger. */
+static const struct vm *used_by(const struct gate_engine *e, const struct vm *vm,
+				const uint8_t *mac, const struct gate_prefix *ip)
+{
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++) {
+		const struct vm *other = e->by_slot[slot];
+		const struct gate_learned *l = other ? other->learned : NULL;
+
+		if (l && other != vm &&
+		    ((mac && learned_mac(l, mac)) || (ip && has_ip(l->ips, l->nips, ip))))
+			return other;
+	}
+	return NULL;
+}
+
+static void name_other(const struct vm *other, const char *what, char *out, size_t size)
+{
+	char name[GATE_SUBJECT_LEN + 4];
+	struct gate_subject s;
+
+	gate_engine_vm_subject(other, &s);
+	snprintf(out, size, "; %s %s", gate_format_subject(&s, name, sizeof(name)), what);
+}
+
+/* ---- what is seen ---- */
+
 /* True: recorded; false: there is no room for it. */
 static bool record(struct vm *vm, const uint8_t *mac, const struct gate_prefix *ip)
 {
@@ -77,21 +118,29 @@ void gate_engine_learn(struct gate_engine *e, struct vm *vm, const struct gate_s
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct gate_prefix ip = { .len = 128, .v4 = memcmp(ev->src, mapped, 12) == 0 };
 	const struct gate_learned none = { 0 }, *l = vm->learned ? vm->learned : &none;
+	const struct vm *owner, *user = NULL;
+	char mac[20], addr[64], also[GATE_SUBJECT_LEN + 40] = "";
 	bool new_mac, new_ip, kept;
-	char mac[20], addr[64];
 
 	memcpy(ip.addr, ev->src, 16);
 	new_mac = !registered_mac(&vm->spec, ev->mac) && !learned_mac(l, ev->mac);
 	new_ip = !registered_ip(&vm->spec, &ip) && !has_ip(l->ips, l->nips, &ip);
 	if ((!new_mac && !new_ip) || !from_its_port(vm, ev))
 		return;
+	owner = registered_by(e, vm, new_mac ? ev->mac : NULL, new_ip ? &ip : NULL);
 	kept = record(vm, new_mac ? ev->mac : NULL, new_ip ? &ip : NULL);
-	if (kept)
+	if (kept) {
 		gate_engine_learned_changed(e, vm);
-	gate_engine_tell(e, GATE_N_IDENTITY, s, ev, "a source not seen before: %s, %s%s",
+		user = used_by(e, vm, new_mac ? ev->mac : NULL, new_ip ? &ip : NULL);
+	}
+	if (owner)
+		name_other(owner, "has registered it", also, sizeof(also));
+	else if (user)
+		name_other(user, "was seen to use it too", also, sizeof(also));
+	gate_engine_tell(e, GATE_N_IDENTITY, s, ev, "a source not seen before: %s, %s%s%s",
 			 gate_format_mac(ev->mac, mac, sizeof(mac)),
 			 gate_format_prefix(&ip, addr, sizeof(addr)),
-			 kept ? "" : "; it is one of too many to be recorded");
+			 kept ? "" : "; it is one of too many to be recorded", also);
 }
 
 void gate_engine_learned_changed(struct gate_engine *e, struct vm *vm)

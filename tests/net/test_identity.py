@@ -151,6 +151,23 @@ def test_identity_3_a_forged_address_grants_nothing(lab, case):
     assert not far.syns()
 
 
+@cases(registered=(True, "vm:web1 has registered it"),
+       seen=(False, "port:vnet1 was seen to use it too"))
+def test_identity_3_an_address_on_two_ports_is_told_and_grants_nothing(lab, case):
+    registered, words = case
+    owner, other = lab.guest(1), lab.guest(2)
+    subject = lab.register(1) if registered else "port:vnet1"
+    with lab.expect(subject, flows_admitted=1):
+        assert owner.connect(SERVER4) == "ok"
+    with lab.expect("port:vnet2", flows_admitted=1):
+        other.wire.send(other.syn(SILENT4, 4000, src=owner.ip4))
+    lab.poll(lambda: words in notices(lab, "port:vnet2"), 5, "event")
+    lab.cli("block", "port:vnet2")
+    lab.cli("allow", f"ip:{owner.ip4}")
+    with lab.expect("port:vnet2", flows_blocked=1):
+        other.wire.send(other.syn(SILENT4, 4001, src=owner.ip4))
+
+
 @setup(config={"gate": {"binding": "strict"}})
 @cases(**{"mac": {"smac": OTHER_MAC}, "ipv4": {"src": "10.25.0.200"}})
 def test_identity_4_strict_refuses_what_is_not_registered(lab, case):

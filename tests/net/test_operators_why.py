@@ -47,7 +47,7 @@ def test_why_explains_a_pass(lab):
 
 
 @setup(config=LIMITED)
-def test_why_spends_nothing_and_moves_no_counter(lab):
+def test_daemon_8_why_spends_nothing_and_moves_no_counter(lab):
     vm = lab.register(1)
     lab.guest(1).connect(SERVER4)
 
@@ -152,7 +152,7 @@ def test_why_of_a_budget_a_concurrency_and_a_stranger(lab):
     assert answer["subject"] == "unknown" and steps(answer)["tighter"][0]["state"] == "block"
 
 
-def test_why_names_its_placeholders(lab):
+def test_daemon_8_why_names_its_placeholders(lab):
     source = steps(lab.json("why", PORT))["source"][0]
     assert (source["mac_is"], source["ip_is"]) == ("placeholder", "placeholder"), source
     lab.guest(1).connect(SERVER4)
@@ -162,7 +162,7 @@ def test_why_names_its_placeholders(lab):
 
 
 @setup(config={"gate": {"ports": "25, 587", "binding": "strict"}})
-def test_why_of_ports_and_binding(lab):
+def test_daemon_8_why_takes_bracketed_addresses_and_ports(lab):
     vm = lab.register(1)
     lab.cli("block", vm, "--on", 587)
     assert lab.json("why", vm, "192.0.2.1:25")["passes"]

@@ -7,6 +7,7 @@
 
 #include "../lib/enginebox.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct enginebox box;
@@ -123,6 +124,46 @@ static void test_identity_4_another_guest_on_the_port_begins_anew(void **state)
 	assert_false(gate_engine_learned(box.e, slot, &l));
 }
 
+static void test_identity_3_an_address_on_two_ports_is_told(void **state)
+{
+	static const struct {
+		const char *what;
+		uint32_t port;
+		const char *mac, *ip;
+		const char *says; /* NULL: nobody else is named */
+	} table[] = {
+		{ "of nobody", 6, "52:54:00:00:00:06", "203.0.113.6", NULL },
+		{ "an address that is registered", 6, "52:54:00:00:00:06", "192.0.2.1",
+		  "; vm:web1 has registered it" },
+		{ "a MAC that is registered", 7, "52:54:00:00:00:01", "203.0.113.7",
+		  "; vm:web1 has registered it" },
+		{ "an address that another uses", 7, "52:54:00:00:00:07", "203.0.113.6",
+		  "; port:tap6 was seen to use it too" },
+		{ "a MAC that another uses", 8, "52:54:00:00:00:07", "203.0.113.8",
+		  "; port:tap7 was seen to use it too" },
+		{ "a use of its own", 8, "52:54:00:00:00:08", "203.0.113.8", NULL },
+	};
+
+	for (uint32_t port = 5; port <= 8; port++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "tap%u", port);
+		up(port, name);
+	}
+	box_vm(&box, "web1", "port=tap5 mac=52:54:00:00:00:01 ip=192.0.2.0/24");
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const char *said;
+
+		print_message("%s\n", table[i].what);
+		assert_true(hears_source(table[i].port, table[i].mac, table[i].ip));
+		said = box_notice(&box, GATE_N_IDENTITY)->text;
+		if (table[i].says)
+			assert_non_null(strstr(said, table[i].says));
+		else
+			assert_null(strstr(said, "; "));
+	}
+}
+
 #define BOX(f) cmocka_unit_test_setup_teardown(f, open_box, close_box)
 
 int main(void)
@@ -130,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOX(test_identity_4_learn_records_the_first_few_and_tells_changes),
 		BOX(test_identity_4_another_guest_on_the_port_begins_anew),
+		BOX(test_identity_3_an_address_on_two_ports_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
