@@ -228,7 +228,8 @@ void gate_json_effective(struct gate_buf *b, const char *key, uint16_t port,
 	gate_json_bool(b, "enforce", e->enforce);
 	gate_json_bool(b, "observed", e->observed);
 	gate_json_string(b, "refuse", refuses ? gate_refuse_name(e->refuse) : NULL);
-	gate_json_bool(b, "drain", e->drain);
+	/* a quarantine cuts what runs, whatever the policy beneath it says */
+	gate_json_bool(b, "drain", e->drain && !e->quarantined);
 	limits(b, refuses && !closed ? &e->limits : &none);
 	gate_json_time(b, "expires", e->expires);
 	gate_json_string(b, "reason", gate_json_or_null(e->reason));

@@ -144,6 +144,82 @@ static void usage_errors(void **state)
 	}
 }
 
+/* A value for each option that takes one, so that what is said is about something else. */
+static const char *value_for(enum cli_opt o)
+{
+	switch (o) {
+	case OPT_FOR:
+	case OPT_SINCE:
+	case OPT_EXPIRING:
+		return "1h";
+	case OPT_RATE:
+	case OPT_DESTINATIONS:
+		return "5/h";
+	default:
+		return "1";
+	}
+}
+
+static void says_usage(const char *line, const char *says)
+{
+	print_message("%s\n", line);
+	assert_int_equal(cli_run(line), 2);
+	cli_run_one_error(says);
+}
+
+static void nonsense_options(const struct cli_command *cmd)
+{
+	char line[200];
+
+	for (int i = 0; i < OPT_MAX; i++) {
+		const struct cli_option *o = &cli_options[i];
+
+		if (!(cmd->options & (1ULL << i))) {
+			if (i < OPT_FOR)
+				continue; /* of every command */
+			snprintf(line, sizeof(line), "%s --%s", cmd->name, o->name);
+			says_usage(line, "unknown option --");
+			continue;
+		}
+		snprintf(line, sizeof(line), "%s --%s%s", cmd->name, o->name, o->arg ? "" : "=x");
+		says_usage(line, o->arg ? "needs a value" : "takes no value");
+		if (o->many)
+			continue;
+		snprintf(line, sizeof(line), "%s --%s%s%s --%s%s%s", cmd->name, o->name,
+			 o->arg ? " " : "", o->arg ? value_for((enum cli_opt)i) : "", o->name,
+			 o->arg ? " " : "", o->arg ? value_for((enum cli_opt)i) : "");
+		says_usage(line, "is given twice");
+	}
+}
+
+/* Every command with too few and too many words, and with options that are none of its own. */
+static void every_command_with_nonsense(void **state)
+{
+	char line[200];
+
+	cli_run_put(cli_run_in, "");
+	for (const struct cli_command *cmd = cli_commands; cmd->name; cmd++) {
+		if (!cmd->summary)
+			continue;
+		if (cmd->min_args) {
+			says_usage(cmd->name, "an argument is missing");
+			snprintf(line, sizeof(line), "%s ", cmd->name); /* an empty word */
+			if (cmd->min_args == 1 && cmd->words[0] != WORDS_FILE)
+				assert_int_equal(cli_run(line), 2);
+		}
+		if (cmd->max_args || !cmd->min_args) {
+			snprintf(line, sizeof(line), "%s a b c d", cmd->name);
+			says_usage(line, "too many arguments");
+		}
+		nonsense_options(cmd);
+		snprintf(line, sizeof(line), "%s -x", cmd->name);
+		says_usage(line, "unknown option -x");
+		snprintf(line, sizeof(line), "%s --", cmd->name);
+		if (cmd->min_args)
+			says_usage(line, "an argument is missing");
+	}
+}
+
 static void long_reasons(void **state)
 {
 	char reason[2001], *argv[] = { (char *)"gate25",   (char *)"block", (char *)"x",
@@ -376,11 +452,9 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(usage_errors),
-		cmocka_unit_test(long_reasons),
-		cmocka_unit_test(requests),
-		cmocka_unit_test(help_for_all),
-		cmocka_unit_test(man_page_is_complete),
+		cmocka_unit_test(usage_errors), cmocka_unit_test(every_command_with_nonsense),
+		cmocka_unit_test(long_reasons), cmocka_unit_test(requests),
+		cmocka_unit_test(help_for_all), cmocka_unit_test(man_page_is_complete),
 		cmocka_unit_test(completion),
 	};
 

@@ -429,7 +429,7 @@ static void test_effective(void **state)
 
 	gate_json_open(&b, NULL, '[');
 	gate_json_effective(&b, NULL, 0, &e);
-	e.quarantined = true;
+	e.quarantined = e.drain = true;
 	gate_json_effective(&b, NULL, 587, &e);
 	gate_json_close(&b, ']');
 	j = parse(&b);
@@ -440,6 +440,7 @@ static void test_effective(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(j, 1), "state")),
 			    "quarantine");
 	assert_int_equal(json_array_size(json_object_get(json_array_get(j, 1), "rates")), 0);
+	assert_true(json_is_false(json_object_get(json_array_get(j, 1), "drain")));
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(j, 1), "port")), 587);
 	json_decref(j);
 }

@@ -189,6 +189,11 @@ char *cli_vformat(const char *fmt, va_list ap) __attribute__((format(printf, 1, 
 void cli_print(struct cli *c, enum cli_style s, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void cli_end_line(void);
+/*
+ * The rest of a line of which `indent` columns are printed; on a terminal it goes on below itself,
+ * parted at blanks.
+ */
+void cli_print_wrapped(struct cli *c, unsigned indent, const char *text);
 const char *cli_style_on(const struct cli *c, enum cli_style s);
 const char *cli_style_off(const struct cli *c, enum cli_style s);
 /* One object a line. */

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define RESULT 9  /* columns before what is found */
+#define REMEDY 14 /* and before what is to be done */
+
 static const struct {
 	const char *name;
 	enum cli_style style;
@@ -38,11 +41,11 @@ void doctor_say(struct doctor *d, enum finding f, const char *code, const char *
 		d->c->short_of_memory = true;
 	if (!d->c->json) {
 		cli_print(d->c, findings[f].style, "%-8s", findings[f].name);
-		cli_print(d->c, STYLE_PLAIN, " %s", text);
-		cli_end_line();
+		cli_print(d->c, STYLE_PLAIN, " ");
+		cli_print_wrapped(d->c, RESULT, text);
 		if (remedy) {
-			cli_print(d->c, STYLE_PLAIN, "%-8s   -> %s", "", remedy);
-			cli_end_line();
+			cli_print(d->c, STYLE_PLAIN, "%*s -> ", REMEDY - 4, "");
+			cli_print_wrapped(d->c, REMEDY, remedy);
 		}
 	}
 	free(text);

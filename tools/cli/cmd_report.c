@@ -37,9 +37,9 @@ static void print_hours(struct cli *c, const json_t *report)
 		{ .title = "ADMITTED", .right = true },
 		{ .title = "LIMITED", .right = true },
 		{ .title = "BLOCKED", .right = true },
-		{ .title = "DESTS", .right = true },
-		{ .title = "2XX", .right = true },
-		{ .title = "5XX", .right = true },
+		{ .title = "DESTS", .right = true, .optional = true },
+		{ .title = "2XX", .right = true, .optional = true },
+		{ .title = "5XX", .right = true, .optional = true },
 		{ .title = "4XX", .right = true, .optional = true },
 		{ .title = "WOULD REFUSE", .right = true, .optional = true },
 	};

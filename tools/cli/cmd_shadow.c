@@ -33,8 +33,9 @@ void cli_print_shadow(struct cli *c, const json_t *shadow)
 		cli_end_line();
 		return;
 	}
-	cli_print(c, STYLE_PLAIN, "shadow policy of %llu subjects since %s by %s",
+	cli_print(c, STYLE_PLAIN, "shadow policy of %llu subject%s since %s by %s",
 		  (unsigned long long)cli_uint(shadow, "subjects"),
+		  cli_uint(shadow, "subjects") == 1 ? "" : "s",
 		  cli_time(cli_str(shadow, "since"), when, sizeof(when)), by ? by : "?");
 	if (cli_uint(shadow, "unknown"))
 		cli_print(c, STYLE_WARN, "; %llu name subjects that are not known here",

@@ -2,6 +2,7 @@
 /* gate25 status: the host at a glance. */
 #include "cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,20 +77,24 @@ static void print_ports(struct cli *c, const json_t *ports)
 /* Non-zero members, "name count, name count". */
 static void print_nonzero(struct cli *c, const char *label, const json_t *o)
 {
+	char *text = NULL, buf[16];
 	const char *key;
 	json_t *value;
-	bool any = false;
-	char buf[16];
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
 
 	json_object_foreach ((json_t *)o, key, value) {
-		if (json_integer_value(value) <= 0)
-			continue;
-		cli_print(c, STYLE_PLAIN, "%s%s %s", any ? ", " : label, key,
-			  cli_count((uint64_t)json_integer_value(value), buf));
-		any = true;
+		if (f && json_integer_value(value) > 0)
+			fprintf(f, "%s%s %s", ftell(f) > 0 ? ", " : "", key,
+				cli_count((uint64_t)json_integer_value(value), buf));
 	}
-	if (any)
-		cli_end_line();
+	if (!f || fclose(f)) {
+		c->short_of_memory = true;
+	} else if (*text) {
+		cli_print(c, STYLE_PLAIN, "%s", label);
+		cli_print_wrapped(c, (unsigned)strlen(label), text);
+	}
+	free(text);
 }
 
 static void print_maps(struct cli *c, const json_t *maps)

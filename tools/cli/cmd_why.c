@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LABEL	 15 /* columns of a step's name, with the gap behind it */
-#define TEXT_MIN 20 /* narrower text is not wrapped but left to the terminal */
+#define LABEL 15 /* columns of a step's name, with the gap behind it */
 
 /* ---- the question ---- */
 
@@ -77,28 +76,6 @@ static json_t *question(struct cli *c, int *ret)
 
 /* ---- the answer ---- */
 
-/* Text in a column of its own, wrapped at blanks. */
-static void print_wrapped(struct cli *c, enum cli_style style, const char *text)
-{
-	size_t room = c->width > LABEL + TEXT_MIN ? c->width - LABEL : SIZE_MAX, len = strlen(text);
-
-	while (len > room) {
-		size_t cut = room;
-
-		while (cut > 0 && text[cut] != ' ')
-			cut--;
-		if (!cut)
-			cut = room;
-		cli_print(c, style, "%.*s", (int)cut, text);
-		cli_end_line();
-		printf("%*s", LABEL, "");
-		text += cut + (text[cut] == ' ');
-		len = strlen(text);
-	}
-	cli_print(c, style, "%s", text);
-	cli_end_line();
-}
-
 static enum cli_style verdict_style(const json_t *answer)
 {
 	const char *verdict = cli_str(answer, "verdict");
@@ -125,7 +102,7 @@ static void print_answer(struct cli *c, const json_t *answer)
 		if (!name || !says)
 			continue;
 		cli_print(c, STYLE_DIM, "  %-*s", LABEL - 2, strcmp(name, last) ? name : "");
-		print_wrapped(c, STYLE_PLAIN, says);
+		cli_print_wrapped(c, LABEL, says);
 		last = name;
 	}
 }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TEXT_MIN 20 /* narrower text is not wrapped but left to the terminal */
+
 static const char *const style_codes[STYLE_MAX] = {
 	[STYLE_GOOD] = "\033[32m",    [STYLE_WARN] = "\033[33m", [STYLE_BAD] = "\033[31m",
 	[STYLE_WORST] = "\033[1;35m", [STYLE_DIM] = "\033[2m",	 [STYLE_HEAD] = "\033[1m",
@@ -74,6 +76,28 @@ void cli_print(struct cli *c, enum cli_style s, const char *fmt, ...)
 	}
 	printf("%s%s%s", cli_style_on(c, s), text, cli_style_off(c, s));
 	free(text);
+}
+
+void cli_print_wrapped(struct cli *c, unsigned indent, const char *text)
+{
+	size_t room = c->width > indent + TEXT_MIN ? c->width - indent : SIZE_MAX;
+	size_t len = strlen(text);
+
+	while (len > room) {
+		size_t cut = room;
+
+		while (cut > 0 && text[cut] != ' ')
+			cut--;
+		if (!cut)
+			cut = room;
+		cli_print(c, STYLE_PLAIN, "%.*s", (int)cut, text);
+		cli_end_line();
+		printf("%*s", (int)indent, "");
+		text += cut + (text[cut] == ' ');
+		len = strlen(text);
+	}
+	cli_print(c, STYLE_PLAIN, "%s", text);
+	cli_end_line();
 }
 
 void cli_end_line(void)
