@@ -2,10 +2,10 @@
 """Goals 8, 9, 10 and 14: the daemon and the CLI as they are shipped, in the tests' lab."""
 
 import contextlib
-import http.client
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import threading
@@ -155,16 +155,17 @@ def pinned_maps(lab):
 
 
 def scrape(lab):
-    """(seconds, bytes) of GET /metrics."""
-    connection = http.client.HTTPConnection(*METRICS, timeout=30)
+    """(seconds, bytes) of GET /metrics, taken as cheaply as Python can: up to the end of stream."""
     with lab.host.entered():
-        connection.connect()
-    begin = time.monotonic()
-    connection.request("GET", "/metrics")
-    page = connection.getresponse().read()
-    took = time.monotonic() - begin
-    connection.close()
-    return took, page
+        connection = socket.create_connection(METRICS, timeout=30)
+    parts = []
+    with connection:
+        begin = time.monotonic()
+        connection.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        while part := connection.recv(1 << 20):
+            parts.append(part)
+        took = time.monotonic() - begin
+    return took, b"".join(parts)
 
 
 def answered_meanwhile(lab, rounds):
