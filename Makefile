@@ -120,6 +120,7 @@ net-sanitized: deps
 	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
 	@GATE25_REPORTS=$(REPORTS) ASAN_OPTIONS=log_path=$(REPORTS)/report \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/report \
+		LSAN_OPTIONS=suppressions=$(abspath tests/lib/leaks.supp):print_suppressions=0 \
 		tests/run --build $(SANITIZED) net
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
 NEXT := $(B)/next
@@ -236,7 +237,8 @@ lint-scripts:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
+# below vm are systems of others
+-include $(shell find $(B) -path $(B)/vm -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # ---- fuzz: the readers, the reply reader and the words, on the host. SECONDS for each;
 # what `make fuzz` finds is left in $(B)/fuzz/NAME.found and fails. `make fuzz-corpus` merges

@@ -25,9 +25,13 @@ COVERED = {"ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKerne
            "SystemCallArchitectures"}
 DONE = {"AmbientCapabilities", "CapabilityBoundingSet", "NoNewPrivileges", "UMask",
         "ConfigurationDirectory", "StateDirectory", "RuntimeDirectory", "TemporaryFileSystem",
-        "BindPaths", "ReadWritePaths", "ProtectSystem", "ProtectHome", "PrivateTmp",
+        "BindPaths", "BindReadOnlyPaths", "ReadWritePaths", "ProtectSystem", "ProtectHome", "PrivateTmp",
         "PrivateDevices", "ProtectKernelTunables", "ProtectProc", "RestrictAddressFamilies",
         "RestrictNamespaces", "MemoryDenyWriteExecute", "SystemCallFilter"}
+
+# Where ProtectKernelTunables= mounts something itself; a file system that the unit wants there
+# is left out without a word.
+OF_SYSTEMD = {"/sys", "/sys/fs/bpf", "/sys/kernel/debug", "/sys/kernel/tracing"}
 
 HERE = "/run/confined"  # what the second half needs, inside
 CLONE_NEWNS = 0x00020000
@@ -55,6 +59,9 @@ def read_unit(path):
                 "NoNewPrivileges", "RestrictNamespaces", "MemoryDenyWriteExecute"):
         if found[key] != ["yes"]:
             sys.exit(f"confined.py: knows no other {key} than yes")
+    for value in found["TemporaryFileSystem"]:
+        if value.split(":")[0] in OF_SYSTEMD:
+            sys.exit(f"confined.py: systemd does not mount {value} beside ProtectKernelTunables=")
     return found
 
 
@@ -78,7 +85,8 @@ def service_directories(unit, home):
     bind(f"{home}/run", f"/run/{unit['RuntimeDirectory'][0]}")
     tmpfs("/var/lib")
     bind(f"{home}/state", f"/var/lib/{unit['StateDirectory'][0]}")
-    subprocess.run(["cp", "-a", "/etc", "/run/etc"], check=True)
+    # not all or nothing: somebody may be installing a package
+    subprocess.run(["cp", "-a", "/etc", "/run/etc"], check=False)
     mount("--bind", "/run/etc", "/etc")
     bind(f"{home}/conf", f"/etc/{unit['ConfigurationDirectory'][0]}")
 
@@ -110,6 +118,8 @@ def arrange(unit, home, keep, brought):
     bind(home, "/mnt/home", "--rbind")
     if keep:
         bind(keep, "/mnt/keep", "--rbind")
+    for number, path in enumerate(unit["BindReadOnlyPaths"]):
+        bind(path, f"/mnt/read-only-{number}", "--rbind")
     service_directories(unit, "/mnt/home")
     for name, content in brought.items():
         os.makedirs(HERE, exist_ok=True)
@@ -119,6 +129,8 @@ def arrange(unit, home, keep, brought):
     tmpfs(unit["TemporaryFileSystem"][0].split(":")[0])
     for path in unit["BindPaths"]:
         bind("/mnt/home/bpf", path)
+    for number, path in enumerate(unit["BindReadOnlyPaths"]):
+        bind(f"/mnt/read-only-{number}", path, "--rbind")
     for path in ("/tmp", "/var/tmp"):
         tmpfs(path, "1777")
     for path in ("/home", "/root"):

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import harness
 from harness import LONG, cases, setup
-from lab import SERVER4
+from lab import CONFINED, SERVER4
 
 BLOCKED, OPEN = "port:vnet1", "port:vnet2"
 CLOSED = {"default": {"state": "block"}}
@@ -74,10 +74,14 @@ class ReadOnly:
         self.dir = mounted(lab)
 
     def spoil(self, lab):
+        self.while_dead = not lab.daemon
         subprocess.run(["mount", "-o", "remount,ro", self.dir], check=True)
 
     def mend(self, lab):
         subprocess.run(["mount", "-o", "remount,rw", self.dir], check=True)
+        if self.while_dead and CONFINED:  # its mount namespace has a copy, made read-only
+            subprocess.run(["nsenter", f"--target={lab.daemon.pid}", "--mount",
+                            "mount", "-o", "remount,bind,rw", self.dir], check=True)
 
 
 class Locked:
