@@ -8,6 +8,7 @@ from peers import PEERS
 from result import Row, ns, times
 
 NO_FILTER, DROP_ALL, GATE = "no filter", "drop all", "gate25"
+ALONE = "gate25, one VM on its port"  # as on a hypervisor: the port tells whose frame it is
 SETUPS = {  # what is on the way in and on the way out
     "no filter": ("none", "none"),
     "empty, one hook": ("empty", "none"),
@@ -26,8 +27,7 @@ class Field:
         self.floor[DROP_ALL].ask("hook", "drop", "none")
         for vms in sizes:
             lane = self.lanes[GATE, vms] = Lane(space, f"gate25, {vms} VMs")
-            lane.ask("gate", space.config(vms), vms)
-            lane.ask("hook", "from_vm", "none")
+            self._gate(lane, space, vms)
             for name, load in PEERS.items():
                 lane = Lane(space, f"{name}, {vms} VMs")
                 try:
@@ -37,9 +37,18 @@ class Field:
                     lane.close()
                     left_out(f"{name} with {vms} VMs: {why}")
 
+        lane = self.lanes[ALONE, sizes[0]] = Lane(space, ALONE)
+        self._gate(lane, space, sizes[0])
+        lane.ask("single")
+
+    @staticmethod
+    def _gate(lane, space, vms):
+        lane.ask("gate", space.config(vms), vms)
+        lane.ask("hook", "from_vm", "none")
+
     def policy(self, policy):
         for (name, vms), lane in self.lanes.items():
-            if name == GATE:
+            if name in (GATE, ALONE):
                 lane.ask("policy", policy)
             else:
                 PEERS[name](lane, vms, policy)
@@ -133,14 +142,20 @@ def flat_rows(run, other, new):
                 met=b <= 1.5, peer=peer and times(peer), peer_name="nft bridge"))
 
 
+def contenders(run):
+    """The gate's rows: contender, number of VMs, in words."""
+    return [(ALONE, run.sizes[0], "one VM on its port")] + \
+        [(GATE, vms, f"{vms} VMs on one port") for vms in run.sizes]
+
+
 def admitted_rows(run, new):
     """Goal 4: what an admitted flow adds, of what nft adds; nft keeps no flows."""
     floor = new[NO_FILTER, None]
-    for vms in run.sizes:
-        own, limit = new[GATE, vms], 0.5 if vms >= 10000 else 1.0
+    for name, vms, who in contenders(run):
+        own, limit = new[name, vms], 0.5 if vms >= 10000 else 1.0
         nft = new.get(("nft bridge", vms))
         ratio = nft and paired_added(own, nft, floor)
-        run.row(Row(4, f"admitted new flow, {vms} VMs: added", ns(min(own) - min(floor)),
+        run.row(Row(4, f"admitted new flow, {who}: added", ns(min(own) - min(floor)),
                     peer=nft and ns(min(nft) - min(floor)), peer_name="nft bridge", ratio=ratio,
                     goal=f"<= {limit:g} of nft's", met=ratio and ratio <= limit,
                     detail={k[0]: summary(v) for k, v in new.items() if k[1] in (vms, None)}))
@@ -149,13 +164,13 @@ def admitted_rows(run, new):
 def refused_rows(run, refused):
     """Goal 5: the whole of a refused frame, beside dropping all and beside nft."""
     floor = refused[DROP_ALL, None]
-    for vms in run.sizes:
-        own, nft = refused[GATE, vms], refused.get(("nft bridge", vms))
+    for name, vms, who in contenders(run):
+        own, nft = refused[name, vms], refused.get(("nft bridge", vms))
         beside = paired(own, floor)
         ratio = nft and paired(own, nft)
         met = (vms > 1000 or beside <= 1.3) and (ratio is None or ratio <= 0.5)
         goal = "<= 0.5 of nft" + (" and <= 1.3x drop-all" if vms <= 1000 else "")
-        run.row(Row(5, f"refused new flow, {vms} VMs: {times(beside)} drop-all", ns(min(own)),
+        run.row(Row(5, f"refused new flow, {who}: {times(beside)} drop-all", ns(min(own)),
                     peer=nft and ns(min(nft)), peer_name="nft bridge", ratio=ratio, goal=goal,
                     met=met if nft or not met else None,
                     detail={k[0]: summary(v) for k, v in refused.items()
@@ -170,13 +185,15 @@ def known_row(run, field):
     field.frames("data")
     got = field.run(run.rounds(20, 6), run.frames(50000), 1.0, NO_FILTER)
     floor, least = got[NO_FILTER, None], run.sizes[0]
-    own, nft = got[GATE, least], got.get(("nft bridge", least))
-    ratio = nft and paired_added(own, nft, floor)
-    run.row(Row(6, "known SMTP flow, from_vm: added", ns(min(own) - min(floor)),
-                peer=nft and ns(min(nft) - min(floor)), peer_name="nft bridge", ratio=ratio,
-                goal="<= nft bridge's", met=ratio and ratio <= 1,
-                detail={f"{k[0]}, {k[1]} VMs" if k[1] else k[0]: summary(v)
-                        for k, v in got.items()}))
+    nft = got.get(("nft bridge", least))
+    for name, vms, who in contenders(run)[:2]:
+        own = got[name, vms]
+        ratio = nft and paired_added(own, nft, floor)
+        run.row(Row(6, f"known SMTP flow, from_vm, {who}: added", ns(min(own) - min(floor)),
+                    peer=nft and ns(min(nft) - min(floor)), peer_name="nft bridge", ratio=ratio,
+                    goal="<= nft bridge's", met=ratio and ratio <= 1,
+                    detail={f"{k[0]}, {k[1]} VMs" if k[1] else k[0]: summary(v)
+                            for k, v in got.items()} if name == GATE else {}))
     return got
 
 
@@ -184,6 +201,8 @@ def curve(samples):
     """For the plots: {contender: [[VMs, least ns], …]}."""
     lines = {}
     for (name, vms), values in samples.items():
+        if name == ALONE:  # has no number of VMs
+            continue
         lines.setdefault(name, []).append([vms, round(min(values), 2)])
     return lines
 
