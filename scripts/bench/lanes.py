@@ -63,12 +63,13 @@ class Workspace:
     def program(self, name):
         return os.path.join(self.build, "tools", "bench", name)
 
-    def config(self, vms, flows=1024):
+    def config(self, vms, flows=1024, early="off"):
         """A configuration for a gate of so many VMs, with a pin directory of its own."""
         self.configs += 1
         path = self.file(f"gate{self.configs}.conf")
         with open(path, "w") as f:
             f.write(f"[gate]\nbridges = br0\nmax_vms = {vms + 64}\nflows_per_vm = {flows}\n"
+                    f"early_drop = {early}\n"
                     f"[bpf]\npin = {self.bpffs}/gate{self.configs}\n")
         return path
 

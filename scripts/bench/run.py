@@ -28,7 +28,8 @@ from result import as_json, table
 PARTS = {
     "glance": decisions.glance, "hooks": path.end_to_end, "frames": path.frames_by_vms,
     "decision": decisions.decision, "cores": decisions.cores, "memory": decisions.memory,
-    "attack": decisions.attack, "taps": taps.taps, "ports": taps.ports,
+    "attack": decisions.attack, "taps": taps.taps, "early": taps.early,
+    "ports": taps.ports,
     "apply": control.apply_set, "block": control.block, "metrics": control.metrics,
     "rest": control.at_rest,
 }

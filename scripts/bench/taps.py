@@ -7,7 +7,7 @@ import subprocess
 
 from lanes import Lane, Unavailable, lines_for_sink, paired, summary
 from netns import Namespace
-from result import Row, seconds, times
+from result import Row, ns as ns_text, seconds, times
 
 EXPEDITED = "/sys/kernel/rcu_expedited"
 
@@ -56,6 +56,55 @@ def taps(run):
                 peer=times(worst["empty"]), peer_name="one empty program",
                 ratio=worst["from_vm"] / worst["empty"], goal=">= 0.97 of ungated",
                 met=worst["from_vm"] >= 0.97))
+
+
+EARLY = {  # how frames come to the port: in words, arguments
+    "tap": ("a tap written to", ("--port", "tap0")),
+    "veth": ("a veth with a container", ("--port", "port0", "--peer", "peer0")),
+    "xdp": ("a veth handed XDP frames", ("--port", "port0", "--peer", "peer0",
+                                         "--redirect", 1)),
+}
+
+
+def early(run):
+    """Not a goal: does early_drop pay, and what do other frames pay for it?"""
+    for kind, (words, args) in EARLY.items():
+        ns = Namespace("early")
+        try:
+            if kind == "tap":
+                tap_lane(ns)
+            else:
+                veth_lane(ns, kind == "xdp")
+            with ns.entered():
+                lines = run.space.run("early", "--config", run.space.config(1, early="on"),
+                                      *args, "--rounds", run.rounds(60, 12))
+        except Unavailable as why:
+            run.left_out(f"early_drop on {words}: {why}")
+            continue
+        finally:
+            ns.close()
+        for line in lines:
+            case = line.pop("case")
+            run.row(Row(16, f"early_drop, {words}: {case}",
+                        ns_text(statistics.median(line["early_drop"])),
+                        peer=ns_text(statistics.median(line["from_vm"])),
+                        peer_name="from_vm alone", goal="reported",
+                        ratio=paired(line["early_drop"], line["from_vm"]),
+                        detail={k: summary(v) for k, v in line.items()}))
+
+
+def veth_lane(ns, napi):
+    """napi: the port takes XDP frames even while no program is on it."""
+    ns.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+          "link add port0 type veth peer name peer0", *lines_for_sink(),
+          "link set port0 master br0", "link set uplink master br0")
+    ns.run(["tc", "qdisc", "replace", "dev", "uplink", "root", "noqueue"])
+    if napi:
+        ns.run(["ethtool", "-K", "port0", "gro", "on"])
+    for name in ("port0", "peer0", "uplink", "br0"):
+        ns.sysctl(f"net.ipv6.conf.{name}.disable_ipv6", 1)
+        ns.ip(f"link set {name} up")
+    ns.run(["bridge", "fdb", "add", "02:00:ff:ff:ff:fe", "dev", "uplink", "master", "static"])
 
 
 class Expedited:

@@ -20,6 +20,7 @@
 
 struct bench_gen gen[BENCH_GENS];
 __u8 link_header[BENCH_LINK_HEADER]; /* of the frames that same_xdp sends */
+__u32 redirect_to;		     /* the device that redirect_xdp sends by */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -87,6 +88,13 @@ int same_xdp(struct xdp_md *ctx)
 		return XDP_DROP;
 	__builtin_memcpy(data, link_header, sizeof(link_header));
 	return XDP_PASS;
+}
+
+/* The same frame again and again, to whoever is at the other end of a veth. */
+SEC("xdp")
+int redirect_xdp(struct xdp_md *ctx)
+{
+	return bpf_redirect(redirect_to, 0);
 }
 
 SEC("tc")

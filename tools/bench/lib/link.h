@@ -5,9 +5,10 @@
 
 #include "bench.h"
 
-enum bench_side { BENCH_INGRESS = 46, BENCH_EGRESS = 47 }; /* bpf_attach_type of tcx */
+/* bpf_attach_type of tcx, and of XDP */
+enum bench_side { BENCH_INGRESS = 46, BENCH_EGRESS = 47, BENCH_XDP = 37 };
 
-/* A tcx link; dies with a sentence where there is no tcx. */
+/* A link; dies with a sentence where there is no tcx. */
 int bench_link(int prog, unsigned ifindex, enum bench_side side);
 /* Takes it off, if there is one; *link becomes -1. */
 void bench_link_drop(int *link);

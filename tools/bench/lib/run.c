@@ -19,6 +19,7 @@ void bench_progs_open(struct bench_progs *p)
 	p->skel = skel;
 	p->gen_xdp = bpf_program__fd(skel->progs.gen_xdp);
 	p->same_xdp = bpf_program__fd(skel->progs.same_xdp);
+	p->redirect_xdp = bpf_program__fd(skel->progs.redirect_xdp);
 	p->gen_tc = bpf_program__fd(skel->progs.gen_tc);
 	p->empty = bpf_program__fd(skel->progs.empty);
 	p->drop_all = bpf_program__fd(skel->progs.drop_all);
@@ -27,6 +28,7 @@ void bench_progs_open(struct bench_progs *p)
 	p->jump = bpf_map__fd(skel->maps.jump);
 	p->gen = skel->bss->gen;
 	p->link_header = skel->bss->link_header;
+	p->redirect_to = &skel->bss->redirect_to;
 }
 
 void bench_progs_jump(struct bench_progs *p, int prog)
