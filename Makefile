@@ -268,7 +268,8 @@ fuzz-corpus: fuzz-seeds $(FUZZERS:%=$(B)/fuzz/fuzz_%)
 
 # ---- bench: `sudo make bench` measures beside the peers (QUICK=1: 2 minutes), `make bench-check`
 # holds instruction counts to their bounds, `make bench-doc` writes docs/performance.md anew.
-BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tools/bench/lib/*.c) tests/lib/fakemaps.c)
+BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tools/bench/lib/*.c) tests/lib/fakemaps.c \
+		tests/lib/frames.c)
 BENCH_PY  := /usr/bin/python3 scripts/bench
 .PHONY: bench-programs bench-check bench-bounds bench-doc
 $(B)/tools/bench/bpf/%.bpf.o: tools/bench/bpf/%.bpf.c

@@ -37,6 +37,19 @@ def decision(run):
     run.series("decision", table)
 
 
+def costs(run):
+    """Not a goal: both directions, and the careful reader at its worst."""
+    lines = run.space.run("costs", "--config", run.space.config(1),
+                          "--rounds", run.rounds(20, 5), "--repeat", run.frames(4000))
+    shapes = [line for line in lines if "closed VM" in line["case"]]
+    worst = max(shapes, key=lambda line: line["ns"])
+    for line in [line for line in lines if line not in shapes] + [worst]:
+        name = line["case"] + (f" (the worst of {len(shapes)} shapes)" if line is worst else "")
+        run.row(Row(16, name, ns(line["ns"]), goal="reported",
+                    detail={"over": "an empty program"}))
+    run.series("costs", {line["case"]: line["ns"] for line in lines})
+
+
 def cores(run):
     got = run.space.run("cores", "--config", run.space.config(1),
                         "--rounds", run.rounds(50, 15))[0]

@@ -27,11 +27,10 @@ from result import as_json, table
 
 PARTS = {
     "glance": decisions.glance, "hooks": path.end_to_end, "frames": path.frames_by_vms,
-    "decision": decisions.decision, "cores": decisions.cores, "memory": decisions.memory,
-    "attack": decisions.attack, "taps": taps.taps, "early": taps.early,
-    "ports": taps.ports,
-    "apply": control.apply_set, "block": control.block, "metrics": control.metrics,
-    "rest": control.at_rest,
+    "decision": decisions.decision, "costs": decisions.costs, "cores": decisions.cores,
+    "memory": decisions.memory, "attack": decisions.attack, "taps": taps.taps,
+    "early": taps.early, "ports": taps.ports, "apply": control.apply_set,
+    "block": control.block, "metrics": control.metrics, "rest": control.at_rest,
 }
 BPF_STATS = "/proc/sys/kernel/bpf_stats_enabled"
 

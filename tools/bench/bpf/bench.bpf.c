@@ -20,6 +20,8 @@
 
 struct bench_gen gen[BENCH_GENS];
 __u8 link_header[BENCH_LINK_HEADER]; /* of the frames that same_xdp sends */
+__u32 reply_sent;		     /* sequence number that reply_tc is at */
+__u32 reply_step;		     /* bytes in each frame of reply_tc */
 __u32 redirect_to;		     /* the device that redirect_xdp sends by */
 
 struct {
@@ -105,6 +107,19 @@ int gen_tc(struct __sk_buff *skb)
 	if (data + BENCH_FRAME > end)
 		return ACT_DROP;
 	next_frame(my_gen(), data);
+	bpf_tail_call(skb, &jump, 0);
+	return ACT_DROP;
+}
+
+/* One segment after the other of one flow, each with as many bytes. */
+SEC("tc")
+int reply_tc(struct __sk_buff *skb)
+{
+	__u8 *data = (__u8 *)(long)skb->data, *end = (__u8 *)(long)skb->data_end;
+
+	if (data + BENCH_FRAME > end)
+		return ACT_DROP;
+	*(__u32 *)(data + 38) = bpf_htonl(reply_sent += reply_step);
 	bpf_tail_call(skb, &jump, 0);
 	return ACT_DROP;
 }

@@ -55,10 +55,13 @@ uint32_t bench_frame_sum(const uint8_t *frame);
 
 struct bench_progs {
 	struct bench_bpf *skel;
-	int gen_xdp, same_xdp, redirect_xdp, gen_tc, empty, drop_all, bucket_locked, bucket_word;
+	int gen_xdp, same_xdp, redirect_xdp, gen_tc, reply_tc, empty, drop_all, bucket_locked,
+		bucket_word;
 	int jump;
 	struct bench_gen *gen; /* BENCH_GENS of them */
 	uint8_t *link_header;  /* BENCH_LINK_HEADER bytes of what same_xdp sends */
+	uint32_t *reply_sent;  /* sequence number that reply_tc is at */
+	uint32_t *reply_step;  /* bytes by which reply_tc moves the sequence number on */
 	uint32_t *redirect_to; /* ifindex that redirect_xdp sends by */
 };
 void bench_progs_open(struct bench_progs *p);

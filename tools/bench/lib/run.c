@@ -21,6 +21,7 @@ void bench_progs_open(struct bench_progs *p)
 	p->same_xdp = bpf_program__fd(skel->progs.same_xdp);
 	p->redirect_xdp = bpf_program__fd(skel->progs.redirect_xdp);
 	p->gen_tc = bpf_program__fd(skel->progs.gen_tc);
+	p->reply_tc = bpf_program__fd(skel->progs.reply_tc);
 	p->empty = bpf_program__fd(skel->progs.empty);
 	p->drop_all = bpf_program__fd(skel->progs.drop_all);
 	p->bucket_locked = bpf_program__fd(skel->progs.bucket_locked);
@@ -28,6 +29,8 @@ void bench_progs_open(struct bench_progs *p)
 	p->jump = bpf_map__fd(skel->maps.jump);
 	p->gen = skel->bss->gen;
 	p->link_header = skel->bss->link_header;
+	p->reply_sent = &skel->bss->reply_sent;
+	p->reply_step = &skel->bss->reply_step;
 	p->redirect_to = &skel->bss->redirect_to;
 }
 
