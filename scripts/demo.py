@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "lib"))
 
-from lab import Lab, NOBODY, STAFF
+from lab import Lab, PERSON_UID, STAFF, hire
 from mail import Postfix
 from netns import isolate
 
@@ -47,7 +47,7 @@ class Story:
         """As a member of the abuse desk types it; not root."""
         quoted = " ".join(f"'{a}'" if " " in str(a) else str(a) for a in args)
         print(paint("1", f"$ gate25 {quoted}"))
-        code, out, err = self.lab.run_cli(*args, uid=NOBODY, groups=[STAFF])
+        code, out, err = self.lab.run_cli(*args, uid=PERSON_UID, groups=[STAFF])
         print((out + err).rstrip(), flush=True)
         if code:
             raise SystemExit(f"demo: gate25 {quoted} ended with {code}")
@@ -125,6 +125,7 @@ def tale(story):
 def main():
     begin = time.monotonic()
     isolate()
+    hire()
     config = {"default": {"state": "limit", "rate": "5/s, 200/h", "burst": 10, "concurrent": 50}}
     with Lab(guests=3, config=config, servers=False) as lab:
         mx = Postfix(lab.inet, lab.file("mx"), [MX])

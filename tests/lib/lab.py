@@ -27,7 +27,7 @@ import urllib.parse
 from guest import Guest, ROUTER4, ROUTER6, ROUTER_MAC
 import service
 from mail import Sink, Scripted, end, wait_for
-from netns import Namespace, open_to_all
+from netns import Namespace, add_line, open_to_all
 from wire import Wire
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -40,6 +40,8 @@ SILENT4, SILENT6 = "198.51.100.1", "2001:db8:dead::1"
 # A group that every Debian has, so that no test adds one to the machine.
 STAFF, READERS = service.STAFF, "news"
 NOBODY = pwd.getpwnam("nobody").pw_uid
+# Who works at the abuse desk in documents and in the demonstration; see hire().
+PERSON, PERSON_UID = "carol", 25025
 
 # The daemon runs as its unit has it, see service.py: tests are run so by `make net-confined`.
 CONFINED = bool(os.environ.get("GATE25_CONFINED"))
@@ -49,6 +51,14 @@ WRAPPER = os.environ.get("GATE25_WRAPPER", "").split()
 # What each flow and each refused frame ends in; expect() holds all of them to its word.
 VERDICTS = ("flows_admitted", "flows_limited", "flows_blocked", "flows_would_refuse", "exempt",
             "spoofed", "unsolicited", "unclassifiable", "fragments_dropped")
+
+
+def hire():
+    """Makes PERSON known to the system, in this isolated program only."""
+    if any(p.pw_name == PERSON for p in pwd.getpwall()):
+        return  # a program within such a program
+    add_line("/etc/passwd", f"{PERSON}:x:{PERSON_UID}:{pwd.getpwnam('nobody').pw_gid}::"
+             "/nonexistent:/usr/sbin/nologin")
 
 
 class CliError(AssertionError):

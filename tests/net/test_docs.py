@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import doctext
 import harness
 import netns
-from lab import BUILD, Lab, NOBODY, STAFF, TOP
+from lab import BUILD, Lab, PERSON_UID, STAFF, TOP, hire
 
 WRITE = "--write"
 CLONE_NEWUTS = 0x04000000
@@ -60,7 +60,7 @@ class Reader:
         os.mkdir(self.bin)
         self.home = self.lab.file("home")
         os.mkdir(self.home)
-        os.chown(self.home, NOBODY, -1)
+        os.chown(self.home, PERSON_UID, -1)
         # doctor and detach read the configuration themselves
         self.script("gate25", f"""case "$1" in
 doctor|detach) exec {BUILD}/gate25 "$@" --config {self.lab.config_path} ;;
@@ -117,7 +117,7 @@ esac""")
             env.pop(name, None)
         ids = {}
         if "sudo " not in command and not step.guest:
-            ids = {"user": NOBODY, "group": "nogroup", "extra_groups": [STAFF]}
+            ids = {"user": PERSON_UID, "group": "nogroup", "extra_groups": [STAFF]}
         ns = self.lab.guest(step.guest).ns if step.guest else self.lab.host
         with ns.entered():
             done = subprocess.run(["sh", "-c", command.replace("sudo ", "")], text=True,
@@ -194,6 +194,7 @@ def test_links_lead_somewhere(case):
 
 def main():
     netns.isolate()
+    hire()
     # documents show a host of their own
     if netns._libc.unshare(CLONE_NEWUTS) == 0:
         socket.sethostname(HOST)

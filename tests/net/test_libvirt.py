@@ -13,6 +13,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import harness
+import netns
 from lab import NOBODY, STAFF, TOP
 from mail import end
 
@@ -60,11 +61,6 @@ class Libvirt:
             lab.stack.callback(subprocess.run, ["umount", "-l", path], check=False)
         self.write("/etc/libvirt/qemu.conf", QEMU_CONF)
         self.write("/etc/libvirt/libvirtd.conf", LIBVIRTD_CONF)
-        for path, line in (("/etc/passwd", PASSWD), ("/etc/group", GROUP)):
-            with open(path) as f:
-                self.write(lab.file(os.path.basename(path)), f.read() + line + "\n")
-            subprocess.run(["mount", "--bind", lab.file(os.path.basename(path)), path], check=True)
-            lab.stack.callback(subprocess.run, ["umount", path], check=False)
         os.mkdir("/etc/libvirt/hooks")
         shutil.copy(os.path.join(TOP, "tools/hooks/libvirt-qemu"), "/etc/libvirt/hooks/qemu")
         # the hook finds the command by PATH, as on any host
@@ -223,4 +219,11 @@ def test_guests_start_without_the_gates_daemon(lab):
     assert gated(lab, libvirt, "web1") == [port]
 
 
-harness.main()
+def main():
+    netns.isolate()
+    netns.add_line("/etc/passwd", PASSWD)
+    netns.add_line("/etc/group", GROUP)
+    harness.main()
+
+
+main()

@@ -298,7 +298,8 @@ static void run_two(struct arena *a)
 	}
 	if ((double)admitted > most + 1)
 		fail_msg("%lu admitted, %.1f is the most", (unsigned long)admitted, most + 1);
-	if ((double)admitted < 0.99 * most - 1)
+	/* of a burst of one what comes late is lost: there is nowhere to keep it */
+	if (burst_of(&a->rate[0]) > 1 && (double)admitted < 0.99 * most - 1)
 		fail_msg("%lu admitted of %.1f", (unsigned long)admitted, most);
 }
 
