@@ -139,6 +139,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 
 	if (p->stale)
 		resync(p);
+	gate_ports_expire(p, false);
 	verify_some(p);
 	gate_ports_retry(p);
 	gate_ports_mirror(p);
@@ -275,6 +276,7 @@ int gate_ports_reconfigure(struct gate_ports *p, const struct gate_config *c,
 	gate_ports_clear_missing(p);
 	p->c = c;
 	gate_attach_reconfigure(p->a, c);
+	gate_ports_expire(p, true);
 	gate_ports_classify(p);
 	for (size_t i = 0; i < p->table.count; i++)
 		gate_ports_rehook(p, port_at(p, i));

@@ -51,5 +51,7 @@ const struct gate_ports_stats *gate_ports_stats(const struct gate_ports *p);
 
 /* For tests: receive buffer of the event socket in bytes, 0 = the default. */
 extern int gate_ports_rcvbuf;
+/* How long a port whose bridge is gone stays one. */
+extern unsigned gate_ports_linger_s;
 
 #endif

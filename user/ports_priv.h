@@ -27,6 +27,7 @@ struct port {
 	uint64_t seen_ns;  /* when the manager learned that from_vm is missing */
 	uint64_t since_ns; /* since when at the earliest it may be missing, 0 = it is not */
 	uint64_t due_ns;   /* attach again not before, 0 = at once */
+	uint64_t left_ns;  /* since when it is in no bridge, 0 = it is in one or never was */
 	bool reattach;	   /* from_vm was there and somebody took it off */
 	bool behind;	   /* another program sees its frames before from_vm */
 	bool adopted;	   /* from_vm was there when the manager first saw the link */
@@ -68,6 +69,8 @@ int gate_ports_list(struct gate_ports *p);
 bool gate_ports_refresh(struct gate_ports *p, const struct gate_link_hint *hint);
 /* Gives every link its role anew, and reports bridges and uplinks that are missing. */
 void gate_ports_classify(struct gate_ports *p);
+/* Lets go of those that have been in no bridge for long, or of all of them at once. */
+void gate_ports_expire(struct gate_ports *p, bool all);
 /* Withdraws what gate_ports_classify() has reported. */
 void gate_ports_clear_missing(struct gate_ports *p);
 /* Host ends of firewall pairs get the entry of their tap in `ports`. */

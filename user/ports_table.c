@@ -81,6 +81,44 @@ static bool same_place(const struct gate_link *a, const struct gate_link *b)
 
 /* ---- roles ---- */
 
+/*
+ * A bridge that is deleted and made again (ifreload does) gets its members back within
+ * seconds. They keep role and programs meanwhile, and so are not open for the moment
+ * that it would take to find them: without a bridge there is nothing that they could
+ * reach. Who goes into a bridge that is not gated is let go at once.
+ */
+unsigned gate_ports_linger_s = 30;
+
+static bool lingers(const struct port *port)
+{
+	return port->left_ns && (port->role == GATE_ROLE_VM || port->role == GATE_ROLE_UPLINK) &&
+	       gate_clock_mono_ns() - port->left_ns < gate_ports_linger_s * GATE_NSEC_PER_SEC;
+}
+
+static void take_link(struct port *port, const struct gate_link *l)
+{
+	if (l->master)
+		port->left_ns = 0;
+	else if (port->link.master)
+		port->left_ns = gate_clock_mono_ns();
+	port->link = *l;
+}
+
+void gate_ports_expire(struct gate_ports *p, bool all)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < p->table.count; i++) {
+		struct port *port = port_at(p, i);
+		if (!port->left_ns || (!all && lingers(port)))
+			continue;
+		port->left_ns = 0;
+		any = true;
+	}
+	if (any)
+		gate_ports_classify(p);
+}
+
 static void classify_port(struct gate_ports *p, struct port *port)
 {
 	enum gate_role role = gate_classify(p->c, &p->table, &port->link);
@@ -88,6 +126,8 @@ static void classify_port(struct gate_ports *p, struct port *port)
 	/* the uplink is the gate then: there are no ports */
 	if (role == GATE_ROLE_VM && p->c->uplink_mode)
 		role = GATE_ROLE_NONE;
+	if (role != port->role && lingers(port))
+		return;
 	if (role != port->role) {
 		gate_ports_leave(p, port);
 		gate_ports_enter(p, port, role);
@@ -187,7 +227,7 @@ static bool update_port(struct gate_ports *p, struct port *port, const struct ga
 	if (same_place(&port->link, l))
 		return false;
 	bool affects = affects_others(p, &port->link) || affects_others(p, l);
-	port->link = *l;
+	take_link(port, l);
 	if (renamed && told_engine(port))
 		gate_engine_port_renamed(p->e, l->ifindex, l->name);
 	if (!affects)
@@ -253,7 +293,7 @@ int gate_ports_list(struct gate_ports *p)
 		} else {
 			if (strcmp(port->link.name, link[at].name) && told_engine(port))
 				gate_engine_port_renamed(p->e, link[at].ifindex, link[at].name);
-			port->link = link[at++];
+			take_link(port, &link[at++]);
 			i++;
 		}
 	}

@@ -176,6 +176,7 @@ static void start(struct daemon *d)
 {
 	struct gate_error err = { 0 };
 
+	gate_ports_linger_s = 30;
 	nnotes = ngaps = 0;
 	memset(problems, 0, sizeof(problems));
 	if (gate_bpf_open(&d->b, &d->c, &err) || gate_attach_open(&d->a, d->b, &d->c, &err))
@@ -379,6 +380,7 @@ static void test_hotplug(void **state)
 
 		/* out of the bridge: no port any more */
 		uint32_t g0 = if_nametoindex("g0");
+		gate_ports_linger_s = 0;
 		nsbox_run("ip link set g0 nomaster");
 		assert_true(WAIT_FOR(&d, note_of(g0)->downs == 1));
 		assert_int_equal(gate_attach_present(d.a, g0, GATE_FROM_VM), 0);
@@ -499,13 +501,26 @@ static void test_bridge_comes_later(void **state)
 	assert_int_equal(find_problem("bridge_missing", "br0"), -1);
 	assert_int_equal(find_problem("uplink_missing", "up0"), -1);
 
-	/* deleted and made again */
+	/* deleted and made again: never let go */
 	uint32_t g0 = if_nametoindex("g0");
 	nsbox_run("ip link del br0");
-	assert_true(WAIT_FOR(&d, note_of(g0)->downs == 1));
-	assert_true(find_problem("bridge_missing", "br0") >= 0);
+	assert_true(WAIT_FOR(&d, find_problem("bridge_missing", "br0") >= 0));
+	assert_int_equal(note_of(g0)->downs, 0);
 	nsbox_run("ip link add br0 type bridge && ip link set g0 master br0");
+	assert_true(WAIT_FOR(&d, find_problem("bridge_missing", "br0") < 0));
+	assert_true(note_of(g0)->from_vm);
+	assert_int_equal(note_of(g0)->downs, 0);
+
+	/* into one that is not gated: at once */
+	nsbox_run("ip link add br9 type bridge && ip link set g0 master br9");
+	assert_true(WAIT_FOR(&d, note_of(g0)->downs == 1));
+	nsbox_run("ip link set g0 master br0");
 	assert_true(WAIT_FOR(&d, note_of(g0)->from_vm));
+
+	/* out of it for good: in the end */
+	gate_ports_linger_s = 1;
+	nsbox_run("ip link set g0 nomaster");
+	assert_true(WAIT_FOR(&d, note_of(g0)->downs == 2));
 	stop(&d);
 }
 
@@ -574,6 +589,7 @@ static void test_qdisc_deleted_and_added(void **state)
 	assert_int_equal(ngaps, 5);
 	assert_int_equal(nsbox_try("tc filter show dev g0 ingress | grep -q 'pref 50 u32'"), 0);
 	/* a qdisc of theirs is not ours to delete */
+	gate_ports_linger_s = 0;
 	nsbox_run("ip link set g0 nomaster");
 	assert_true(WAIT_FOR(&d, !port("g0")->from_vm));
 	assert_int_equal(nsbox_try("tc filter show dev g0 ingress | grep -q 'pref 50 u32'"), 0);

@@ -11,6 +11,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
 SCHED_CLS, XDP = 3, 6
+XDP_HOOK, XDP_PASS = 37, 2
 INGRESS, EGRESS = 46, 47
 BEFORE, AFTER = 1 << 3, 1 << 4
 UNSPEC, OK, SHOT = -1, 0, 2

@@ -221,13 +221,13 @@ class Lab:
         if CONFINED:
             service.give(service.UID, path)
 
-    def start(self, **kwargs):
+    def start(self, timeout=15, **kwargs):
         if self.daemon:
             raise RuntimeError("the daemon runs already")
         if not hasattr(self, "_ends"):
             self._ends = self.stack.callback(self.stop)
         self.daemon = self.spawn(**kwargs)
-        self.wait_ready()
+        self.wait_ready(timeout)
 
     def wait_ready(self, timeout=15):
         def ready():

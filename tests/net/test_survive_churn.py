@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import bpfprog
 import harness
 from harness import cases, setup
 from lab import SERVER4, SILENT4
 from netns import Namespace
+from load import census, syns
 from witness import witness
 
 CYCLES = 1000
@@ -132,7 +135,8 @@ def other_namespace(lab, guest):
 
 def bridge_made_again(lab, guest):
     lab.host.ip("link del br0")
-    lab.poll(lambda: not lab.hooked("vnet1"), 5, "end of the bridge")
+    lab.poll(lambda: any(p["code"] == "bridge_missing" and "br0" in p["message"]
+                         for p in lab.status()["problems"]), 5, "end of the bridge")
     lab.host.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
                 "link set br0 up", "link set eth0 master br0", "link set vnet1 master br0",
                 "link set vnet2 master br0")
@@ -166,6 +170,82 @@ def test_counters_and_budget_stay_with_the_vm_through_all_of_it(lab):
         move(lab, lab.guest(1))
         customer.check()
     customer.end()
+
+
+def bridge_again(lab):
+    lab.host.ip("link del br0", "link add br0 type bridge stp_state 0 forward_delay 0 "
+                "mcast_snooping 0", "link set br0 up", "link set eth0 master br0",
+                *(f"link set vnet{n} master br0" for n in lab.guests))
+
+
+def other_gated_bridge(lab):
+    """Its members go over, one after another."""
+    lab.host.ip("link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                "link set br1 up", "link set eth0 master br1",
+                *(f"link set vnet{n} master br1" for n in lab.guests))
+    lab.host.ip("link set eth0 master br0",
+                *(f"link set vnet{n} master br0" for n in lab.guests), "link del br1")
+
+
+def out_and_in(lab):
+    lab.host.ip(*(f"link set vnet{n} {where}" for n in lab.guests
+                  for where in ("nomaster", "master br0")))
+
+
+def offloads(lab):
+    """Of a tap that is opened anew, as its segmentation and checksums go on and off."""
+    for word in ("off", "on"):
+        lab.host.run(["ethtool", "-K", "vnet1", "tx", word, "rx", word, "gro", word, "tso", word,
+                      "gso", word], check=False)
+
+
+def xdp_of_others(lab):
+    """Somebody's XDP program comes and goes."""
+    program = bpfprog.load(bpfprog.XDP_PASS, kind=bpfprog.XDP)
+    for _ in range(5):
+        os.close(bpfprog.attach(lab.host, "vnet1", program, hook=bpfprog.XDP_HOOK))
+    os.close(program)
+
+
+PORTS = 1000
+
+
+@setup(guests=3, start=False, config={"gate": {"max_vms": 2048, "flows_per_vm": 64}})
+def test_1000_ports(lab):
+    """All of them are gated when the daemon answers, and adopted by the next as they are."""
+    lab.host.ip(*(line for n in range(PORTS) for line in (
+        f"link add p{n} type veth peer name q{n}", f"link set p{n} master br0")))
+    gated = lambda: {p["name"] for p in lab.status()["ports"] if p["from_vm"] and p["to_vm"]}
+    lab.start(timeout=60)
+    assert len(gated()) == PORTS + 3
+    with witness(lab) as w:
+        for sizes in ({}, {"max_vms": 4096}):  # on the same maps, and on new ones
+            lab.stop()
+            lab.configure({"gate": sizes})
+            lab.start(timeout=60)
+            assert len(gated()) == PORTS + 3
+            w.check_progress()
+
+
+CHURN = {"bridge_made_again": bridge_again, "other_gated_bridge": other_gated_bridge,
+         "out_and_in": out_and_in, "offloads": offloads, "xdp_of_others": xdp_of_others}
+
+
+@setup(config={"gate": {"bridges": "br0, br1"}})
+@cases(**CHURN)
+def test_not_one_frame_through_the_churn(lab, case):
+    """Blocked by a policy of its own, the default open: never open for the time of a change."""
+    lab.cli("block", "port:vnet1")
+    far = census(lab)
+    flood = syns(lab, 1, SILENT4, per_s=2000)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        case(lab)
+        lab.status()
+    sent = flood.stop()["sent"]
+    assert far.count(lab.guest(1)) == 0
+    assert sent > 500, sent
+    lab.poll(lambda: lab.guest(2).connect(SERVER4, timeout=SHORT) == "ok", 10, "the other guest")
 
 
 @setup(config={"default": {"state": "limit", "rate": "3/h", "burst": 3}})
