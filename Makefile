@@ -137,7 +137,7 @@ soak: deps
 # Tests that repeat what they do, as often as it takes to be sure: half an hour.
 check-long: deps
 	@$(MAKE) --no-print-directory WERROR=1 tests
-	@GATE25_LONG=1 $(RUN) net
+	@GATE25_LONG=1 $(RUN) net tests/vm/long_systemd.py
 deps:
 	@scripts/deps.sh build test
 # The programs of these packages are found by the second make, not by this one.
