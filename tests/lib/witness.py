@@ -27,6 +27,7 @@ class Witness:
         lab.cli("block", BLOCKED)
         lab.cli("limit", LIMITED, "--rate", f"{PER_MIN}/min", "--burst", BURST)
         self.before = self.counters()
+        self.refused_before = self.refusals_by_reason()
         self.far = census(lab)
         self.begin = time.monotonic()
         self.blocked = syns(lab, 1, SILENT4, per_s)
@@ -35,6 +36,10 @@ class Witness:
 
     def counters(self):
         return {s: self.lab.counters(s) for s in (BLOCKED, self.mail_subject, LIMITED)}
+
+    def refusals_by_reason(self):
+        """The host's count of frames that a block has stopped, kept apart from the VMs'."""
+        return self.lab.status()["reasons"].get("blocked", 0)
 
     def check_progress(self):
         """Nothing went back since the last look."""
@@ -76,6 +81,8 @@ class Witness:
         now = self.lab.poll(settled, 5, "all refusals counted")
         assert passed >= BURST, passed
         assert now[BLOCKED]["flows_blocked"] == sent, (now[BLOCKED], sent)
+        counted = self.refusals_by_reason() - self.refused_before
+        assert counted == sent, (counted, sent)
         assert now[LIMITED]["flows_admitted"] == passed, (now[LIMITED], passed)
         assert now[LIMITED]["flows_limited"] == limited - passed, (now[LIMITED], limited, passed)
         # A SYN that comes again after its answer was seen, but got lost, is a new flow.

@@ -54,7 +54,9 @@ def everything(lab):
         for bucket in one.get("buckets") or ():  # refill as time goes by
             bucket.pop("left", None)
             bucket.pop("next_ms", None)
-    return shown, lab.cli("export")
+    status = lab.status()
+    reasons = {k: n for key in ("reasons", "reasons_would") for k, n in status[key].items() if n}
+    return shown, status["totals"]["flows_admitted"], reasons, lab.cli("export")
 
 
 def populate(lab):
