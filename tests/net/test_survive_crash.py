@@ -181,7 +181,7 @@ def test_what_expires_while_the_daemon_is_dead_expires(lab, case):
     assert lab.guest(2).connect(SERVER4) == "ok"
 
 
-@setup(config={"default": {"state": "limit", "rate": "6/min", "burst": 6}})
+@setup(config={"default": {"state": "limit", "rate": "6/h", "burst": 6}})
 def test_a_bucket_is_not_refilled_by_a_restart(lab):
     guest = lab.guest(1)
     spent = [guest.connect(SERVER4, timeout=0.3) for _ in range(7)]
