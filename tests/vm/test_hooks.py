@@ -22,7 +22,7 @@ SERIES = {"6.1": "tc", "6.12": "tcx"}
 THEIRS = {**SEQUENCES, "ovs_offload": OVS_OFFLOAD}
 # On the legacy hook the first priority is the gate's, which OVS wants when it offloads.
 NOT_TOGETHER = {("6.1", "ovs_offload")}
-MODULES = ("veth bridge sch_ingress sch_htb sch_sfq cls_bpf cls_u32 cls_fw cls_basic cls_matchall "
+MODULES = ("veth bridge bonding sch_ingress sch_htb sch_sfq cls_bpf cls_u32 cls_fw cls_basic cls_matchall "
            "act_police act_gact").split()
 BOOT_AND_RUN_S = 600  # where others want the CPUs too
 PLAYS = 3
@@ -30,7 +30,6 @@ PLAYS = 3
 CONFIG = """\
 [gate]
 bridges = br0
-uplinks = eth0
 max_vms = 16
 flows_per_vm = 64
 grace = 0
@@ -45,14 +44,15 @@ path = /run/gate25.db
 pin = /sys/fs/bpf/gate25
 """
 
-# Ports vnet1… of one bridge, each with a guest behind it; a server at the uplink.
+# Ports vnet1… of one bridge, each with a guest behind it; a server at the uplink, a bond.
 SETUP = INIT + """\
 mount -t bpf bpf /sys/fs/bpf
 ip link add br0 type bridge stp_state 0 forward_delay 0
 ip link set br0 up
 ip netns add inet
 ip link add eth0 type veth peer name up0 netns inet
-ip link set eth0 master br0; ip link set eth0 up
+ip link add bond0 type bond mode active-backup miimon 50
+ip link set eth0 master bond0; ip link set bond0 up; ip link set bond0 master br0
 ip -n inet addr add 10.25.255.1/16 dev up0
 ip -n inet link set up0 up; ip -n inet link set lo up
 ip netns exec inet nc -ll -p 25 -e echo 220 hello &
@@ -62,9 +62,9 @@ metric() { wget -qO- http://127.0.0.1:9625/metrics | awk -v m="$1" 'index($1, m)
 # TCP segments that have reached the server's side, whatever became of them
 segments() { ip netns exec inet awk '/^Tcp: [0-9]/ {print $11}' /proc/net/snmp; }
 knock() { ip netns exec g$1 timeout 10 nc -w 1 10.25.255.1 25 </dev/null 2>&1; }
-attached() { [ "$(metric "gate25_port_attached{port=\\"vnet$1\\"")" = 1 ]; }
+attached() { [ "$(metric "gate25_port_attached{port=\\"$1\\"")" = 1 ]; }
 until_attached() {
-    for i in $(seq 100); do attached $1 && return; usleep 200000; done
+    for i in $(seq 100); do attached vnet$1 && return; usleep 200000; done
     fail "from_vm is not on vnet$1"
 }
 theirs() {
@@ -106,6 +106,26 @@ echo "@gaps $(metric gate25_reattach_total) $(metric gate25_unattached_seconds_t
 echo @end {who}
 """
 
+# Found by itself, the uplink is one for its bridge's sake: it stays one while that is made again.
+BRIDGE_AGAIN = """\
+echo @begin bridge
+attached bond0 || fail "no backstop at the start"
+from=$(segments)
+for round in $(seq {plays}); do
+    ip link del br0
+    usleep 500000
+    attached bond0 || fail "no backstop while the bridge is away"
+    attached vnet1 || fail "no from_vm while the bridge is away"
+    ip link add br0 type bridge stp_state 0 forward_delay 0
+    ip link set br0 up
+    for dev in bond0 vnet{numbers}; do ip link set $dev master br0; done
+    knock 1 | grep -q refused || fail "a blocked guest is not told"
+    attached bond0 || fail "no backstop once the bridge is back"
+done
+echo "@segments $(( $(segments) - from ))"
+echo @end bridge
+"""
+
 ALLOWED = """\
 echo @begin allowed
 sed -i 's/state = block/state = allow/' /gate25.conf
@@ -142,6 +162,7 @@ def script(series):
     text += BEGIN
     text += "".join(WHILE_IT_IS_THERE.format(who=who, n=n, plays=PLAYS)
                     for who, n in number.items() if (series, who) not in NOT_TOGETHER)
+    text += BRIDGE_AGAIN.format(plays=PLAYS, numbers=" vnet".join(map(str, number.values())))
     return text + ALLOWED.format(numbers=" ".join(map(str, number.values())))
 
 
@@ -199,12 +220,19 @@ def test_their_commands(case):
 
 
 @cases(**{series: series for series in SERIES})
+def test_a_bridge_made_again(case):
+    said = _said(case, "bridge")
+    assert "@fail" not in said and "@segments 0\n" in said, said
+
+
+@cases(**{series: series for series in SERIES})
 def test_what_is_allowed_gets_through(case):
     said = _said(case, "allowed")
     assert "@fail" not in said, said
 
 
-test_their_commands.timeout = test_what_is_allowed_gets_through.timeout = BOOT_AND_RUN_S + 30
+test_their_commands.timeout = test_a_bridge_made_again.timeout = BOOT_AND_RUN_S + 30
+test_what_is_allowed_gets_through.timeout = BOOT_AND_RUN_S + 30
 
 # Before the tests go into a network namespace of their own, where apt reaches nothing.
 for _series in SERIES:
