@@ -25,7 +25,15 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 ALL_CFLAGS = $(CFLAGS) $(WARN) $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -I$(INC) -Ibpf \
-            -I/usr/include/$(shell $(CC) -print-multiarch)
+            -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+
+# One sentence where what building needs is not there; these targets bring it or need none of it.
+ifeq ($(filter check check-long demo deb deps clean uninstall format%,$(MAKECMDGOALS)),)
+ifneq ($(shell command -v $(CC) >/dev/null && command -v $(CLANG) >/dev/null && \
+           command -v $(BPFTOOL) >/dev/null && $(PKGCONF) --exists $(PKGS) $(CLI_PKGS) && echo yes),yes)
+$(error packages that building needs are missing: sudo scripts/deps.sh build)
+endif
+endif
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -165,6 +173,8 @@ man_path  = $(MANDIR)/man$(lastword $(subst ., ,$(1)))/$(1)
 put       = $(Q)install -D -m $(1) $(2) $(DESTDIR)$(3)
 
 install: all
+	$(Q)[ -n "$(DESTDIR)" ] || command -v systemd-sysusers >/dev/null || \
+	    { echo 'make install: there is no systemd here; DESTDIR=/ only puts the files in place' >&2; exit 1; }
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(call put,755,$(B)/gate25,$(BINDIR)/gate25)
 	$(call put,755,$(B)/gate25d,$(SBINDIR)/gate25d)

@@ -123,7 +123,7 @@ esac""")
             done = subprocess.run(["sh", "-c", command.replace("sudo ", "")], text=True,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, timeout=SECONDS, env=env,
-                                  cwd=TOP if "make" in command else self.home, **ids)
+                                  cwd=TOP if re.search("make|scripts/", command) else self.home, **ids)
         return done.returncode, self.globalize(done.stdout).splitlines()
 
     def localize(self, text):

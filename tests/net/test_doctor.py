@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import bpfprog
 import harness
 from harness import cases, setup
+from lab import NOBODY, STAFF
 from netns import Namespace
 from tap import open_tap
 
@@ -89,6 +90,23 @@ def test_a_port_that_is_not_gated_and_a_host_that_only_observes(lab):
     code, found = doctor(lab)
     assert code == 0 and found["enforce"][0]["result"] == "warning"
     assert "enforce = yes" in found["enforce"][0]["remedy"]
+
+
+@cases(tcx="auto", tc="tc")
+def test_who_is_not_root_is_told_what_cannot_be_told(lab, case):
+    lab.stop()
+    lab.configure({"gate": {"hook": case}})
+    lab.start()
+    code, found = doctor(lab, uid=NOBODY, groups=[STAFF])
+    assert found["daemon"][0]["result"] == "ok" and code == 0, found
+    for check in ["hook"] + (["marks"] if case == "tc" else []):
+        said = found[check][0]
+        assert said["result"] == "unknown" and "as root" in said["remedy"], found
+
+
+def test_who_is_not_in_the_group(lab):
+    _, found = doctor(lab, uid=NOBODY)
+    assert found["daemon"][0]["result"] == "unknown" and "group" in found["daemon"][0]["remedy"]
 
 
 # ---- others before the gate

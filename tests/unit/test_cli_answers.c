@@ -223,6 +223,46 @@ static void in_force(void **state)
 	free(out);
 }
 
+/* What the history keeps, in words. */
+static void details(void **state)
+{
+	static const struct {
+		const char *action, *detail, *says;
+	} rows[] = {
+		{ "block", "{\"state\":\"block\"}", "" },
+		{ "limit",
+		  "{\"state\":\"limit\",\"rates\":[{\"count\":5,\"per\":\"1s\"},{\"count\":200,"
+		  "\"per\":\"1h\",\"burst\":50}],\"concurrent\":9,\"expires\":"
+		  "\"2026-12-24T10:00:00Z\"}",
+		  "5/s, 200/h:50, 9 at once, until 2026-12-24 10:00 UTC" },
+		{ "block", "{\"state\":\"block\",\"on\":587,\"refuse\":\"icmp\",\"drain\":true}",
+		  "on 587, refuse icmp, drain" },
+		{ "quarantine", "{\"quarantine\":true,\"until\":\"2026-12-24T10:00:00Z\"}",
+		  "until 2026-12-24 10:00 UTC" },
+		{ "release", "{\"quarantine\":false}", "" },
+		{ "observe", "{\"observe\":false}", "off" },
+		{ "budget", "{\"budget\":[{\"count\":5,\"per\":\"1h\"}]}", "5/h" },
+		{ "budget", "{\"budget\":null}", "none" },
+		{ "exempt", "{\"exempt_add\":[\"192.0.2.1\",\"10.0.0.0/8\"]}",
+		  "add 192.0.2.1, 10.0.0.0/8" },
+		{ "vm set", "{\"ports\":[\"tap0\"],\"macs\":[],\"tenant\":null}",
+		  "ports tap0, no macs, no tenant" },
+		{ "undo", "{\"undoes\":7,\"before\":{\"own\":[]}}", "undoes 7" },
+		{ "later", "{\"new_thing\":{\"a\":1}}", "new thing {\"a\":1}" },
+		{ "identity", "{\"what\":\"another MAC\"}", "what another MAC" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *detail = json_loads(rows[i].detail, 0, NULL);
+		char *text = cli_detail_text(rows[i].action, detail);
+
+		assert_non_null(detail);
+		assert_string_equal(text, rows[i].says);
+		free(text);
+		json_decref(detail);
+	}
+}
+
 /* The set goes out in chunks and comes back as differences. */
 static void apply_streams(void **state)
 {
@@ -353,15 +393,11 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),
-		cmocka_unit_test(endless_heads),
-		cmocka_unit_test(daemon_not_there),
-		cmocka_unit_test(several_subjects),
-		cmocka_unit_test(in_force),
-		cmocka_unit_test(apply_streams),
-		cmocka_unit_test(long_lists),
-		cmocka_unit_test(narrow_terminals),
-		cmocka_unit_test(colour_on_terminals),
+		cmocka_unit_test(answers),	    cmocka_unit_test(endless_heads),
+		cmocka_unit_test(daemon_not_there), cmocka_unit_test(several_subjects),
+		cmocka_unit_test(in_force),	    cmocka_unit_test(details),
+		cmocka_unit_test(apply_streams),    cmocka_unit_test(long_lists),
+		cmocka_unit_test(narrow_terminals), cmocka_unit_test(colour_on_terminals),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -229,6 +229,8 @@ bool cli_bool(const json_t *o, const char *key);
 char *cli_limits_text(const json_t *policy);
 /* "block (own, until ..., "ticket"); connections are reset"; freed by the caller. */
 char *cli_effective_text(const char *subject, const json_t *effective);
+/* "5/s, 200/h, until 2026-..., no drain": what a change of the history was; freed by the caller. */
+char *cli_detail_text(const char *action, const json_t *detail);
 /* "500/h, 5/s"; freed by the caller. */
 char *cli_rates_text(const json_t *rates);
 /* What is in force on ports where it differs, a line each. */

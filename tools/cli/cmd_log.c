@@ -111,7 +111,6 @@ static void print_history(struct cli *c, const json_t *rows)
 		{ .title = "REASON", .elastic = true },
 	};
 	struct cli_table *t = cli_table_new(columns, 7);
-	json_t *detail;
 	const json_t *r;
 	char when[64];
 	size_t i;
@@ -119,12 +118,9 @@ static void print_history(struct cli *c, const json_t *rows)
 	json_array_foreach (rows, i, r) {
 		const char *who = cli_str(r, "actor"), *reason = cli_str(r, "reason");
 		const char *subject = cli_str(r, "subject");
-		char *text;
+		const char *action = cli_str(r, "action");
+		char *text = cli_detail_text(action ? action : "", json_object_get(r, "detail"));
 
-		detail = json_object_get(r, "detail");
-		/* how things stood before is for undo, and for those who read the JSON */
-		json_object_del(detail, "before");
-		text = json_object_size(detail) ? json_dumps(detail, JSON_COMPACT) : NULL;
 		cli_table_add(t, STYLE_PLAIN, "%llu", (unsigned long long)cli_uint(r, "id"));
 		cli_table_add(t, STYLE_PLAIN, "%s",
 			      cli_time(cli_str(r, "time"), when, sizeof(when)));
@@ -134,7 +130,7 @@ static void print_history(struct cli *c, const json_t *rows)
 			cli_table_add(t, STYLE_PLAIN, "uid %llu",
 				      (unsigned long long)cli_uint(r, "uid"));
 		cli_table_add(t, STYLE_PLAIN, "%s", subject ? subject : "-");
-		cli_table_add(t, STYLE_PLAIN, "%s", cli_str(r, "action"));
+		cli_table_add(t, STYLE_PLAIN, "%s", action ? action : "-");
 		cli_table_add(t, STYLE_DIM, "%s", text ? text : "");
 		cli_table_add(t, STYLE_PLAIN, "%s", reason ? reason : "");
 		free(text);

@@ -166,6 +166,7 @@ void doctor_hooks(struct doctor *d)
 {
 	int prog = load_empty(), link;
 
+	d->stamped = d->conf->stamp_mask && d->conf->hook == GATE_HOOK_TC;
 	if (prog == -EPERM || prog == -EACCES) {
 		if (geteuid() != 0)
 			doctor_say(d, FINDING_UNKNOWN, "hook", "run gate25 doctor as root",
@@ -182,7 +183,7 @@ void doctor_hooks(struct doctor *d)
 		return;
 	}
 	link = bpf_link_create(prog, LOOPBACK, (enum bpf_attach_type)TCX_INGRESS, NULL);
-	d->stamped = d->conf->stamp_mask && (link < 0 || d->conf->hook == GATE_HOOK_TC);
+	d->stamped |= d->conf->stamp_mask && link < 0;
 	if (link >= 0)
 		doctor_say(d, FINDING_OK, "hook", NULL,
 			   "tcx is there: deleting a qdisc cannot take the gate off");

@@ -170,6 +170,86 @@ char *cli_limits_text(const json_t *policy)
 	return text_close(&t);
 }
 
+/* A key with blanks for its underscores. */
+static void key_piece(struct text *t, const char *key, const char *before)
+{
+	piece(t, "%s", before);
+	for (; *key; key++)
+		fputc(*key == '_' ? ' ' : *key, t->f);
+}
+
+static void value_piece(struct text *t, const char *key, const json_t *value)
+{
+	const char *const text = json_string_value(value);
+	bool empty = json_is_array(value) && !json_array_size(value);
+	char when[64], *joined;
+
+	if (json_is_false(value) || json_is_null(value) || empty) {
+		key_piece(t, key, "no ");
+		return;
+	}
+	if (text && (strcmp(key, "expires") == 0 || strcmp(key, "until") == 0)) {
+		piece(t, "until %s", cli_time(text, when, sizeof(when)));
+		return;
+	}
+	key_piece(t, key, "");
+	if (text) {
+		fprintf(t->f, " %s", text);
+	} else if (json_is_integer(value)) {
+		fprintf(t->f, " %lld", (long long)json_integer_value(value));
+	} else if (!json_is_true(value)) {
+		joined = json_is_string(json_array_get(value, 0)) ? cli_join(value, NULL)
+								  : json_dumps(value, JSON_COMPACT);
+		fprintf(t->f, " %s", joined ? joined : "?");
+		free(joined);
+	}
+}
+
+/* Is it said elsewhere, by the action or with the limits? */
+static bool is_told(const char *action, const char *key, const json_t *value)
+{
+	static const char *const keys[] = { "before",	  "quarantine",	  "rates", "burst",
+					    "concurrent", "destinations", "budget" };
+	const char *text = json_string_value(value);
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return strcmp(key, "state") == 0 && text && strcmp(text, action) == 0;
+}
+
+/* "exempt_add" of the action "exempt" -> "add" */
+static const char *behind(const char *key, const char *action)
+{
+	size_t len = strlen(action);
+
+	return len && strncmp(key, action, len) == 0 && key[len] == '_' ? key + len + 1 : key;
+}
+
+char *cli_detail_text(const char *action, const json_t *detail)
+{
+	const json_t *budget = json_object_get(detail, "budget"), *rate;
+	const char *key;
+	json_t *value;
+	struct text t;
+	size_t i;
+
+	if (!text_open(&t))
+		return NULL;
+	limit_pieces(&t, detail);
+	json_array_foreach (budget, i, rate)
+		rate_piece(&t, rate, "");
+	if (json_is_null(budget))
+		piece(&t, "none");
+	json_object_foreach ((json_t *)detail, key, value) {
+		if (strcmp(key, "observe") == 0)
+			piece(&t, "%s", json_is_true(value) ? "on" : "off");
+		else if (!is_told(action, key, value))
+			value_piece(&t, behind(key, action), value);
+	}
+	return text_close(&t);
+}
+
 char *cli_rates_text(const json_t *rates)
 {
 	const json_t *rate;
