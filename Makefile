@@ -17,7 +17,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 PKGS     := libbpf libnl-3.0 libnl-route-3.0 libmicrohttpd jansson sqlite3 libsystemd inih \
             libseccomp libcap
-CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0 libxml-2.0
+CLI_PKGS := jansson ncursesw inih libbpf libnl-3.0 libnl-route-3.0 expat
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -I$(INC) -Iuser -I$(B) -D_GNU_SOURCE -DGATE_VERSION='"$(VERSION)"' \
             -DGATE_SYSCONFDIR='"/etc/gate25"'

@@ -7,7 +7,7 @@ set -eu
 BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
        libnl-3-dev libnl-route-3-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev
        libsystemd-dev libinih-dev libseccomp-dev libcap-dev libncurses-dev
-       libxml2-dev"
+       libexpat1-dev"
 DEMO="python3 iproute2 ethtool curl postfix swaks"
 PACKAGE="build-essential debhelper dpkg-dev fakeroot"
 TEST="$DEMO $PACKAGE lintian systemd jq python3-yaml python3-jsonschema util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck

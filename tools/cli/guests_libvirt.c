@@ -6,54 +6,14 @@
  */
 #include "guests.h"
 #include "parse.h"
+#include "xml.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libxml/parser.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* ---- XML ---- */
-
-static bool is_named(const xmlNode *n, const char *name)
-{
-	return n->type == XML_ELEMENT_NODE && strcmp((const char *)n->name, name) == 0;
-}
-
-/* The first child of that name, whatever its namespace; NULL = none. */
-static xmlNode *child(const xmlNode *parent, const char *name)
-{
-	for (xmlNode *n = parent ? parent->children : NULL; n; n = n->next) {
-		if (is_named(n, name))
-			return n;
-	}
-	return NULL;
-}
-
-/* Copied into `buf`; "" when absent or too long. */
-static const char *attribute(const xmlNode *n, const char *name, char *buf, size_t size)
-{
-	xmlChar *value = n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
-
-	buf[0] = '\0';
-	if (value && strlen((const char *)value) < size)
-		strcpy(buf, (const char *)value);
-	xmlFree(value);
-	return buf;
-}
-
-static const char *content(const xmlNode *n, char *buf, size_t size)
-{
-	xmlChar *value = n ? xmlNodeGetContent(n) : NULL;
-
-	buf[0] = '\0';
-	if (value && strlen((const char *)value) < size)
-		strcpy(buf, (const char *)value);
-	xmlFree(value);
-	return buf;
-}
 
 static void add_address(json_t *guest, const char *word)
 {
@@ -90,32 +50,32 @@ static const char *not_seen(const char *type)
 }
 
 /* Addresses that the host binds the interface to: <ip> and the filter's parameters. */
-static void add_addresses(json_t *guest, const xmlNode *interface)
+static void add_addresses(json_t *guest, const struct xml_node *interface)
 {
-	const xmlNode *filter = child(interface, "filterref");
+	const struct xml_node *filter = xml_child(interface, "filterref");
 	char word[64], key[16];
 
-	for (const xmlNode *n = interface->children; n; n = n->next) {
-		if (is_named(n, "ip"))
-			add_address(guest, attribute(n, "address", word, sizeof(word)));
+	for (const struct xml_node *n = interface->children; n; n = n->next) {
+		if (xml_is(n, "ip"))
+			add_address(guest, xml_attribute(n, "address", word, sizeof(word)));
 	}
-	for (const xmlNode *n = filter ? filter->children : NULL; n; n = n->next) {
-		if (!is_named(n, "parameter"))
+	for (const struct xml_node *n = xml_children(filter); n; n = n->next) {
+		if (!xml_is(n, "parameter"))
 			continue;
-		attribute(n, "name", key, sizeof(key));
+		xml_attribute(n, "name", key, sizeof(key));
 		if (strcmp(key, "IP") == 0 || strcmp(key, "IPV6") == 0)
-			add_address(guest, attribute(n, "value", word, sizeof(word)));
+			add_address(guest, xml_attribute(n, "value", word, sizeof(word)));
 	}
 }
 
-static void add_interface(json_t *guest, const xmlNode *interface)
+static void add_interface(json_t *guest, const struct xml_node *interface)
 {
 	char type[32], mac[32], dev[32];
 	const char *why;
 
-	attribute(interface, "type", type, sizeof(type));
-	attribute(child(interface, "mac"), "address", mac, sizeof(mac));
-	attribute(child(interface, "target"), "dev", dev, sizeof(dev));
+	xml_attribute(interface, "type", type, sizeof(type));
+	xml_attribute(xml_child(interface, "mac"), "address", mac, sizeof(mac));
+	xml_attribute(xml_child(interface, "target"), "dev", dev, sizeof(dev));
 	why = not_seen(type);
 	if (why) {
 		guest_remark(guest, "interface %s of type %s cannot be gated: it %s",
@@ -134,56 +94,56 @@ static void add_interface(json_t *guest, const xmlNode *interface)
 
 /* ---- metadata of OpenStack ---- */
 
-static void add_nova(json_t *guest, const xmlNode *metadata)
+static void add_nova(json_t *guest, const struct xml_node *metadata)
 {
-	const xmlNode *instance = child(metadata, "instance");
-	const xmlNode *project = child(child(instance, "owner"), "project");
-	const xmlNode *ports = child(instance, "ports");
+	const struct xml_node *instance = xml_child(metadata, "instance");
+	const struct xml_node *project = xml_child(xml_child(instance, "owner"), "project");
+	const struct xml_node *ports = xml_child(instance, "ports");
 	char word[64];
 
 	/* the number, since names of projects are unique within a domain only */
-	if (*attribute(project, "uuid", word, sizeof(word)) && gate_name_valid(word))
+	if (*xml_attribute(project, "uuid", word, sizeof(word)) && gate_name_valid(word))
 		json_object_set_new(guest, "tenant", json_string(word));
-	for (const xmlNode *p = ports ? ports->children : NULL; p; p = p->next) {
-		for (const xmlNode *n = is_named(p, "port") ? p->children : NULL; n; n = n->next) {
-			if (is_named(n, "ip"))
-				add_address(guest, attribute(n, "address", word, sizeof(word)));
+	for (const struct xml_node *p = xml_children(ports); p; p = p->next) {
+		for (const struct xml_node *n = xml_is(p, "port") ? p->children : NULL; n;
+		     n = n->next) {
+			if (xml_is(n, "ip"))
+				add_address(guest, xml_attribute(n, "address", word, sizeof(word)));
 		}
 	}
 }
 
 /* ---- one domain ---- */
 
-static json_t *read_domain(const xmlNode *domain)
+static json_t *read_domain(const struct xml_node *domain)
 {
 	char name[256];
-	json_t *guest = guest_new(content(child(domain, "name"), name, sizeof(name)));
-	const xmlNode *devices = child(domain, "devices");
+	json_t *guest = guest_new(xml_text(xml_child(domain, "name"), name, sizeof(name)));
+	const struct xml_node *devices = xml_child(domain, "devices");
 
-	for (const xmlNode *n = guest && devices ? devices->children : NULL; n; n = n->next) {
-		if (is_named(n, "interface"))
+	for (const struct xml_node *n = guest ? xml_children(devices) : NULL; n; n = n->next) {
+		if (xml_is(n, "interface"))
 			add_interface(guest, n);
 	}
 	if (guest)
-		add_nova(guest, child(domain, "metadata"));
+		add_nova(guest, xml_child(domain, "metadata"));
 	return guest;
 }
 
 json_t *guest_from_xml(const char *text, size_t len, const char *what, struct gate_error *err)
 {
-	xmlDoc *doc = xmlReadMemory(text, (int)len, NULL, NULL,
-				    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-	const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
+	struct xml_node *document = xml_read(text, len);
+	const struct xml_node *root = document;
 	json_t *guest = NULL;
 
-	if (root && is_named(root, "domstatus"))
-		root = child(root, "domain");
-	if (root && is_named(root, "domain"))
+	if (xml_is(root, "domstatus"))
+		root = xml_child(root, "domain");
+	if (xml_is(root, "domain"))
 		guest = read_domain(root);
 	if (!guest)
 		gate_error_set(err, GATE_ERR_USAGE, "%.200s is no definition of a libvirt domain",
 			       what);
-	xmlFreeDoc(doc);
+	xml_free(document);
 	return guest;
 }
 
