@@ -289,6 +289,25 @@ static void test_block_cuts_running_flows(void **state)
 	assert_int_equal(bucket(0)->active, 0);
 }
 
+/* What it repeats had not begun: it dies of age, and is counted no more then. */
+static void test_block_refuses_a_repeated_syn(void **state)
+{
+	testgate_reset(&gate);
+	policy(state_node(GATE_ALLOW));
+	assert_int_equal(from_vm(1000, SYN), ACT_UNSPEC);
+	policy(state_node(GATE_BLOCK));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(from_vm(1000, SYN), ACT_SHOT);
+	assert_int_equal(testgate_reason(&gate, GATE_R_BLOCKED, false), 3);
+	assert_int_equal(counters()->flows_blocked, 3);
+	assert_int_equal(counters()->flows_admitted, 1);
+	flow()->seen -= GATE_SYN_SENT_S + 1;
+	policy(state_node(GATE_ALLOW));
+	assert_int_equal(from_vm(1000, SYN), ACT_UNSPEC);
+	assert_int_equal(counters()->flows_admitted, 2);
+	assert_int_equal(bucket(0)->active, 1);
+}
+
 static void test_limit_leaves_running_flows(void **state)
 {
 	testgate_reset(&gate);
@@ -491,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_flows_4_dead_flows_do_not_hold_a_place),
 		cmocka_unit_test(test_flows_7_grace_adopts_mid_stream),
 		cmocka_unit_test(test_block_cuts_running_flows),
+		cmocka_unit_test(test_block_refuses_a_repeated_syn),
 		cmocka_unit_test(test_limit_leaves_running_flows),
 		cmocka_unit_test(test_new_destinations),
 		cmocka_unit_test(test_one_vm_cannot_evict_anothers_flows),
