@@ -14,6 +14,7 @@
 #include "usage.h"
 
 #include <bpf/bpf.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -386,6 +387,48 @@ static void test_resize_rolled_back(void **state)
 	gate_bpf_close(b);
 }
 
+/* On either hook the old program takes its place back, alone. */
+static void test_programs_go_back(void **state)
+{
+	static const enum gate_hook hooks[] = { GATE_HOOK_TC, GATE_HOOK_TCX };
+
+	for (size_t i = 0; i < 2 && (hooks[i] == GATE_HOOK_TC || nsbox_has_tcx()); i++) {
+		struct gate_attacher *a;
+		struct gate_config c;
+		struct gate_error err = { 0 };
+
+		bpfbox_remove(NULL);
+		nsbox_run("ip link add v0 type veth peer name v0_p && ip link set v0 up");
+		const uint32_t v0 = if_nametoindex("v0");
+		nsbox_config(&c, "gate");
+		c.hook = hooks[i];
+		for (c.max_vms = 64; c.max_vms <= 128; c.max_vms *= 2) {
+			struct gate_bpf *b = bpfbox_open(&c);
+			const bool again = c.max_vms == 128;
+			assert_int_equal(gate_attach_open(&a, b, &c, &err), 0);
+			assert_int_equal(gate_attach_earlier(a, v0, GATE_FROM_VM), again);
+			assert_int_equal(gate_attach_put(a, v0, "v0", GATE_FROM_VM, false, &err),
+					 0);
+			assert_int_equal(gate_attach_check(a, v0, GATE_FROM_VM), 1);
+			if (again) {
+				assert_int_equal(gate_attach_put_back(a, v0, GATE_FROM_VM, false),
+						 0);
+				assert_int_equal(gate_attach_check(a, v0, GATE_FROM_VM), 0);
+				assert_true(gate_attach_earlier(a, v0, GATE_FROM_VM));
+				assert_int_equal(gate_bpf_roll_back(b), 0);
+			}
+			gate_attach_close(a);
+			gate_bpf_close(b);
+		}
+		/* which is what the next daemon of the old sizes finds there */
+		assert_int_equal(nsbox_try("tc filter show dev v0 ingress | grep -c gate25_from_vm "
+					   "| grep -q %d",
+					   hooks[i] == GATE_HOOK_TC),
+				 0);
+		nsbox_run("ip link del v0");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +440,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_resize_reasons, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_carries_one_vm, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_rolled_back, bpfbox_remove),
+		cmocka_unit_test_teardown(test_programs_go_back, bpfbox_remove),
 	};
 
 	nsbox_enter();
