@@ -53,7 +53,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long next unit bpf-tests net net-confined net-sanitized soak deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25
 
@@ -130,6 +130,17 @@ net-sanitized: deps
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/report \
 		LSAN_OPTIONS=suppressions=$(abspath tests/lib/leaks.supp):print_suppressions=0 \
 		tests/run --build $(SANITIZED) net
+# Some of them under valgrind, which makes a program forty times slower: those that between them
+# go through every module, and wait for none of it in a race with the clock.
+VALGRIND_TESTS := bad_input cli openapi operators_why shadow counters
+net-valgrind: REPORTS := $(abspath $(B)/valgrind)
+net-valgrind: deps
+	@$(MAKE) --no-print-directory all next
+	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
+	@GATE25_REPORTS=$(REPORTS) GATE25_PATIENCE=10 GATE25_WRAPPER="valgrind -q --leak-check=full \
+		--errors-for-leak-kinds=definite --suppressions=$(abspath tests/lib/valgrind.supp) \
+		--log-file=$(REPORTS)/report.%p" \
+		$(RUN) $(VALGRIND_TESTS:%=tests/net/test_%.py)
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
 NEXT := $(B)/next
 $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py

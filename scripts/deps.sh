@@ -11,7 +11,7 @@ BUILD="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 DEMO="python3 iproute2 ethtool curl postfix swaks"
 PACKAGE="build-essential debhelper dpkg-dev fakeroot"
 TEST="$DEMO $PACKAGE lintian systemd jq python3-yaml python3-jsonschema util-linux prometheus passwd libcmocka-dev python3-scapy clang-format cppcheck shellcheck
-      pyflakes3 libclang-rt-14-dev qemu-system-x86 busybox-static debootstrap binutils tmux zsh bash-completion libvirt-daemon libvirt-clients"
+      pyflakes3 libclang-rt-14-dev qemu-system-x86 busybox-static debootstrap valgrind binutils tmux zsh bash-completion libvirt-daemon libvirt-clients"
 
 wanted=
 for set in "${@:-build}"; do

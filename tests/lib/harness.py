@@ -18,6 +18,7 @@ import traceback
 
 import reports
 from lab import Lab
+from mail import PATIENCE
 from netns import isolate
 
 TEST_TIMEOUT = 120
@@ -55,7 +56,7 @@ def _alarm(*_):
 def _run(test, value):
     arguments = inspect.signature(test).parameters
     extra = {"case": value} if "case" in arguments else {}
-    signal.alarm(getattr(test, "timeout", TEST_TIMEOUT))
+    signal.alarm(getattr(test, "timeout", TEST_TIMEOUT) * PATIENCE)
     try:
         if "lab" not in arguments:
             test(**extra)

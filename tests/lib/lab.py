@@ -26,7 +26,7 @@ import urllib.parse
 
 from guest import Guest, ROUTER4, ROUTER6, ROUTER_MAC
 import service
-from mail import Sink, Scripted, end, wait_for
+from mail import PATIENCE, Sink, Scripted, end, wait_for
 from netns import Namespace, add_line, open_to_all
 from wire import Wire
 
@@ -45,7 +45,7 @@ PERSON, PERSON_UID = "carol", 25025
 
 # The daemon runs as its unit has it, see service.py: tests are run so by `make net-confined`.
 CONFINED = bool(os.environ.get("GATE25_CONFINED"))
-# Words that the daemon is run by, valgrind's: see `make net-valgrind`.
+# Words that daemon and command are run by, valgrind's: see `make net-valgrind`.
 WRAPPER = os.environ.get("GATE25_WRAPPER", "").split()
 
 # What each flow and each refused frame ends in; expect() holds all of them to its word.
@@ -277,13 +277,15 @@ class Lab:
         """gate25 with these arguments: (exit code, stdout, stderr)."""
         # under sudo the CLI would name the person; here it is always root who asks
         ids = {"env": {k: v for k, v in os.environ.items() if k != "SUDO_USER"}}
+        if WRAPPER:
+            ids["env"]["TMPDIR"] = "/tmp"  # the test's own is closed to other users
         if uid or groups:
             ids |= {"user": uid, "group": pwd.getpwuid(uid).pw_gid,
                    "extra_groups": [grp.getgrnam(g).gr_gid for g in groups]}
         with self.host.entered():
-            done = subprocess.run([self.program("gate25"), "--socket", self.socket_path,
+            done = subprocess.run([*WRAPPER, self.program("gate25"), "--socket", self.socket_path,
                                    *map(str, args)], input=stdin or "", text=True,
-                                  capture_output=True, timeout=timeout, cwd="/", **ids)
+                                  capture_output=True, timeout=timeout * PATIENCE, cwd="/", **ids)
         return done.returncode, done.stdout, done.stderr
 
     def cli(self, *args, **kwargs):
@@ -320,7 +322,7 @@ class Lab:
 
     def http(self, method, path, body=None, headers=None, timeout=10):
         """A request on the control socket: (status, body), JSON decoded but for JSON Lines."""
-        connection = UnixHttp(self.socket_path, timeout)
+        connection = UnixHttp(self.socket_path, timeout * PATIENCE)
         try:
             data = json.dumps(body) if isinstance(body, (dict, list)) else body
             connection.request(method, path, data, headers or {})
@@ -337,7 +339,7 @@ class Lab:
 
     def scrape(self, path="/metrics", headers=None):
         """The metrics page: (status, headers, text)."""
-        connection = http.client.HTTPConnection("127.0.0.1", 9625, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", 9625, timeout=10 * PATIENCE)
         with self.host.entered():
             connection.connect()
         try:

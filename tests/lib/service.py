@@ -35,3 +35,9 @@ def command(home, program, uid=UID, keep=None):
     """Words to run `program` by; `keep`: a directory that it sees and writes where it is."""
     also = ["--keep", keep] if keep else []
     return [sys.executable, "-B", CONFINED, *also, UNIT, home, str(uid), str(GID), program]
+
+
+def environment():
+    """For a daemon that gives its rights away: who may trace nobody cannot look for leaks."""
+    options = os.environ.get("ASAN_OPTIONS")
+    return dict(os.environ, ASAN_OPTIONS=f"{options}:detect_leaks=0") if options else dict(os.environ)

@@ -188,7 +188,8 @@ def test_a_running_daemon_makes_nothing_new(lab):
     lab.daemon = lab.spawn(["setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups",
                             "--inh-caps=-all,+bpf,+net_admin,+perfmon",
                             "--ambient-caps=-all,+bpf,+net_admin,+perfmon", "--no-new-privs",
-                            lab.program("gate25d"), "--config", outside(lab)])
+                            lab.program("gate25d"), "--config", outside(lab)],
+                           env=service.environment())
     lab.stack.callback(lab.stop)
     lab.wait_ready()
     status = status_of(lab)
