@@ -310,6 +310,7 @@ $(B)/tools/bench/%.so: tools/bench/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -fPIC -shared $< -o $@
 bench-programs: all $(BENCH) $(B)/tools/bench/reads.so
+tests: bench-programs
 bench: bench-programs
 	@$(BENCH_PY)/run.py --build $(B) $(if $(QUICK),--quick) $(BENCH_ARGS)
 bench-check: bench-programs

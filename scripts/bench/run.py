@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-"""run.py [--build DIR] [--quick] [PART…]: measures gate25 beside what people use.
+"""run.py [--build DIR] [--quick] [--out FILE] [PART…]: measures gate25 beside what people use.
 
 One row for each figure: what, figure, peer, ratio, goal, met or not; all of it as JSON in
 DIR/bench.json. Everything lives in namespaces of this process. What cannot be measured here
@@ -72,13 +72,13 @@ class Run:
             self.left_out(f"{name}: went wrong: {error}")
         print(f"  {time.monotonic() - begin:.0f} s", flush=True)
 
-    def save(self):
+    def save(self, path):
         rows = sorted((as_json(r) for r in self.rows), key=lambda r: r["goal_number"])
         result = {"version": 1, "quick": self.quick,
                   "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
                   "kernel": platform.release(), "machine": machine(), "rows": rows,
                   "left_out": self.omitted, "series": self.data}
-        with open(os.path.join(self.build, "bench.json"), "w") as f:
+        with open(path, "w") as f:
             json.dump(result, f, indent=1)
             f.write("\n")
         return rows
@@ -116,6 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("--quick", action="store_true", help="2 minutes, coarser")
+    parser.add_argument("--out", metavar="FILE", help="in place of DIR/bench.json")
     parser.add_argument("part", nargs="*", metavar="PART", help=", ".join(PARTS))
     args = parser.parse_args()
     for name in args.part:
@@ -123,6 +124,7 @@ def main():
             parser.error(f"no part {name} ({', '.join(PARTS)})")
     if os.geteuid():
         sys.exit("bench: needs root, for namespaces and BPF: nothing was measured")
+    out = args.out or os.path.join(args.build, "bench.json")
     isolate()
     os.nice(-20)  # for all contenders alike; ends with this process
     put_back = stats_off()
@@ -131,7 +133,7 @@ def main():
     try:
         for name in args.part or PARTS:
             run.part(name)
-        rows = run.save()
+        rows = run.save(out)
     finally:
         put_back()
         run.space.close()
@@ -140,7 +142,7 @@ def main():
         print(f"left out: {why}")
     unmet = sum(not r["met"] for r in rows if r["met"] is not None)
     print(f"\n{len(rows)} figures, {unmet} goals not met, {len(run.omitted)} left out, "
-          f"{time.monotonic() - begin:.0f} s; {args.build}/bench.json")
+          f"{time.monotonic() - begin:.0f} s; {out}")
 
 
 main()
