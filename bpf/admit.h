@@ -13,8 +13,6 @@
 #include "limit.h"
 #include "policy.h"
 
-/* The coarse clock lags two steps of 10 ms at HZ=100; smaller bursts ask the fine one. */
-#define CLOCK_STEP_NS 20000000ULL
 #define DEST_WINDOW_S 3600 /* what "new" means where no limit says so */
 
 /* The rates of a node or budget, and the words they are counted in. */
@@ -41,7 +39,8 @@ static __always_inline int purse_look(const struct tats *t, const struct rates *
 			continue;
 		if (limit_is_stale(t->word[i], &r->rate[i], now))
 			return PURSE_STALE;
-		return r->rate[i].tolerance_ns < CLOCK_STEP_NS ? PURSE_ASK_FINE_CLOCK : PURSE_EMPTY;
+		return limit_falls_short(t->word[i], &r->rate[i], now) ? PURSE_ASK_FINE_CLOCK
+								       : PURSE_EMPTY;
 	}
 	return PURSE_OPEN;
 }
@@ -285,6 +284,8 @@ PROVEN_ONCE int admit(struct admission *a, const struct who *w, const struct pol
 	dest_limited = l.destinations.interval_ns && !(way & DEST_KNOWN);
 	if (dest_limited && !l.destinations_tight && !w->dry)
 		limit_refresh(dest_tat, &l.destinations, a->now);
+	if (dest_limited && limit_falls_short(*dest_tat, &l.destinations, a->now))
+		a->now = bpf_ktime_get_ns();
 	if (dest_limited && !limit_conforms(*dest_tat, &l.destinations, a->now))
 		return GATE_R_LIMIT_DESTINATIONS;
 

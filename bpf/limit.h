@@ -24,6 +24,19 @@ static __always_inline bool limit_conforms(__u64 tat, const struct gate_rate *ra
 }
 
 /*
+ * What the coarse clock may lag, two steps of 10 ms at HZ=100, and one CPU's reading of
+ * it behind another's. Who is refused by no more than that has the fine one asked: else
+ * the last token of a burst would be missing for a moment.
+ */
+#define CLOCK_LAG_NS 20000000ULL
+
+/* Does it not conform, but by so little that the clock may be to blame? */
+static __always_inline bool limit_falls_short(__u64 tat, const struct gate_rate *rate, __u64 now)
+{
+	return !limit_conforms(tat, rate, now) && tat - now - rate->tolerance_ns <= CLOCK_LAG_NS;
+}
+
+/*
  * A word written under a slower rate would hold a faster one up, a day's rate for
  * a day: what lies beyond all that this rate can have written is set back to where
  * one token is to be had. Only for words that one policy at a time spends from;

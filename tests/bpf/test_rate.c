@@ -22,13 +22,13 @@
 #define NSEC   1000000000ULL
 #define RUN_NS (3 * NSEC / 2)
 /* The programs ask the coarse clock once a tick, so they may be one behind it. */
-#define CLOCK_LAG_NS 10000000ULL
-#define SHORT_NS     (NSEC / 5)
-#define CPUS	     2
-#define BUDGET	     1
-#define SPORT	     (ETH_LEN + IPV4_LEN)
-#define FLAGS	     (SPORT + 13)
-#define DST	     (ETH_LEN + 16)
+#define TICK_NS	 10000000ULL
+#define SHORT_NS (NSEC / 5)
+#define CPUS	 2
+#define BUDGET	 1
+#define SPORT	 (ETH_LEN + IPV4_LEN)
+#define FLAGS	 (SPORT + 13)
+#define DST	 (ETH_LEN + 16)
 
 static struct testgate gate;
 
@@ -216,7 +216,7 @@ static void check_row(const struct row *row)
 	set_up(row);
 	span = run_all(s, row->closing, RUN_NS);
 	most = least_due(row, span.longest) + 1;
-	least = 0.99 * least_due(row, span.shortest - CLOCK_LAG_NS) - 1;
+	least = 0.99 * least_due(row, span.shortest - TICK_NS) - 1;
 	print_message("  %s: %lu admitted (%.0f to %.0f), %lu refused\n", row->what,
 		      (unsigned long)c->flows_admitted, least, most,
 		      (unsigned long)c->flows_limited);
@@ -288,6 +288,42 @@ static void test_refusal_takes_nothing(void **state)
 }
 
 /*
+ * The word was written by a CPU whose clock is a tick ahead: the last token of a burst
+ * is there all the same, of a rate, of a budget and of new destinations.
+ */
+static void test_the_last_of_a_burst_is_not_lost_to_the_clock(void **state)
+{
+	for (int i = 0; i < 60; i++) {
+		const struct gate_rate two = rate_of(1, 2);
+		struct gate_node n = { .state = GATE_LIMIT };
+		struct frame_spec spec = { .sport = 1000 + i };
+		uint64_t ahead;
+
+		testgate_reset(&gate);
+		if (i % 3 == 0) {
+			n.nrates = 1;
+			n.rates[0] = two;
+		} else if (i % 3 == 1) {
+			n.destinations = two;
+		} else {
+			gate.m.vms[TEST_SLOT].budget = BUDGET;
+			gate.m.budgets[BUDGET].nrates = 1;
+			gate.m.budgets[BUDGET].rates[0] = two;
+		}
+		testgate_policy(&gate, gate_base_vm(TEST_SLOT), 0, &n);
+		ahead = testgate_now() + two.interval_ns;
+		bucket()->tat[0] = bucket()->destinations_tat = ahead;
+		gate.m.budgets[BUDGET].tat[0] = ahead;
+		assert_int_equal(testgate_send(&gate, TEST_FROM_VM, "eth ip4 tcp", &spec),
+				 ACT_UNSPEC);
+		spec.sport += 1000;
+		spec.dst = 9;
+		assert_int_equal(testgate_send(&gate, TEST_FROM_VM, "eth ip4 tcp", &spec),
+				 ACT_SHOT);
+	}
+}
+
+/*
  * Two CPUs that enter and end flows as fast as they can, 20 for each place in the
  * table: none is counted twice or left behind, whoever takes whose place.
  */
@@ -325,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounds_hold_on_two_cpus),
 		cmocka_unit_test(test_refusal_takes_nothing),
+		cmocka_unit_test(test_the_last_of_a_burst_is_not_lost_to_the_clock),
 		cmocka_unit_test(test_flows_are_counted_once_on_two_cpus),
 	};
 
