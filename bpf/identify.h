@@ -112,10 +112,15 @@ static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 if
 	return port->flags & GATE_PORT_TRUNK ? slot_by_source(ifindex, f, port->slot) : port->slot;
 }
 
+/* A slot that is not there cannot be; should it be all the same, it opens nothing. */
 static __always_inline bool find_vm(struct who *w)
 {
 	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &w->slot);
 
+	if (!vm) {
+		w->slot = GATE_SLOT_UNKNOWN;
+		vm = bpf_map_lookup_elem(&vms, &w->slot);
+	}
 	if (!vm)
 		return false;
 	w->grace_until = vm->grace_until;

@@ -602,6 +602,23 @@ static void test_backstop(void **state)
 	assert_int_equal(uplink(o), ACT_SHOT);
 }
 
+/* What the daemon would never write gives nobody a way out. */
+static void test_a_slot_that_is_not_there_opens_nothing(void **state)
+{
+	struct gate_port wild = { .slot = 0x7fffffff, .flags = GATE_PORT_VM };
+	uint32_t ifindex = TEST_IFINDEX, away = 101;
+
+	begin();
+	set(gate_base_default(), node(GATE_BLOCK));
+	bpf_map_update_elem(gate.m.ports, &ifindex, &wild, 0);
+	bpf_map_update_elem(gate.m.ports, &away, &wild, 0);
+	gate_maps_ports_changed(&gate.m);
+	assert_int_equal(send_one(), ACT_SHOT);
+	assert_int_equal(uplink(away), ACT_SHOT);
+	assert_int_equal(gate.m.counters[GATE_SLOT_UNKNOWN].flows_blocked, 2);
+	assert_int_equal(testgate_reason(&gate, GATE_R_BLOCKED, false), 2);
+}
+
 static int open_gate(void **state)
 {
 	testgate_open(&gate, 1);
@@ -639,6 +656,7 @@ int main(void)
 		cmocka_unit_test(test_identity_4_learn_tells_a_new_source_once),
 		cmocka_unit_test(test_shadow_policy_decides_nothing),
 		cmocka_unit_test(test_backstop),
+		cmocka_unit_test(test_a_slot_that_is_not_there_opens_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, open_gate, close_gate);
