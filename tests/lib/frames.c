@@ -286,11 +286,12 @@ int frame_build(const char *words, const struct frame_spec *spec, uint8_t out[FR
 {
 	static const struct frame_spec plain;
 	struct builder b = { .at = sizeof(b.buf), .next = 59, .spec = spec ? spec : &plain };
-	char copy[512], *word[MAX_WORDS];
+	char copy[512], *word[MAX_WORDS], *rest;
 	int n = 0, cut = 0, len;
 
 	snprintf(copy, sizeof(copy), "%s", words);
-	for (char *p = strtok(copy, " "); p && n < MAX_WORDS; p = strtok(NULL, " "))
+	for (char *p = strtok_r(copy, " ", &rest); p && n < MAX_WORDS;
+	     p = strtok_r(NULL, " ", &rest))
 		word[n++] = p;
 	while (n-- > 0) {
 		if (!strncmp(word[n], "cut=", 4))
