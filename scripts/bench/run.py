@@ -76,7 +76,7 @@ class Run:
         rows = sorted((as_json(r) for r in self.rows), key=lambda r: r["goal_number"])
         result = {"version": 1, "quick": self.quick,
                   "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-                  "kernel": platform.release(), "machine": machine(), "rows": rows,
+                  "kernel": platform.release().split("-")[0], "machine": machine(), "rows": rows,
                   "left_out": self.omitted, "series": self.data}
         with open(path, "w") as f:
             json.dump(result, f, indent=1)
