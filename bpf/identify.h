@@ -115,12 +115,11 @@ static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 if
 /* A slot that is not there cannot be; should it be all the same, it opens nothing. */
 static __always_inline bool find_vm(struct who *w)
 {
-	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &w->slot);
+	struct gate_vm *vm;
 
-	if (!vm) {
+	if (w->slot >= params.max_vms)
 		w->slot = GATE_SLOT_UNKNOWN;
-		vm = bpf_map_lookup_elem(&vms, &w->slot);
-	}
+	vm = bpf_map_lookup_elem(&vms, &w->slot);
 	if (!vm)
 		return false;
 	w->grace_until = vm->grace_until;
