@@ -3,8 +3,8 @@
  * May this new flow begin? All limits are checked first and taken together; a
  * refusal takes nothing, a step that fails late gives back what was taken.
  *
- * Element 0 of nodes and budgets is never in force and has no rates, so a limit
- * that is not there needs no case of its own.
+ * Element 0 of nodes and budgets is never in force and has no rates: 0 stands for a
+ * limit that is not there, and is not looked up.
  */
 #ifndef GATE25_BPF_ADMIT_H
 #define GATE25_BPF_ADMIT_H
