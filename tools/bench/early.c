@@ -16,12 +16,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
-#include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -46,19 +44,6 @@ static const struct early_case {
 	{ "other", BENCH_OTHER, 60, 1 },
 	{ "other, 1514 bytes", BENCH_OTHER, 1514, 1 },
 };
-
-static int open_tap(const char *name)
-{
-	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		bench_die("no taps here: %m");
-	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
-	if (ioctl(fd, TUNSETIFF, &req))
-		bench_die("cannot open the tap %s: %m", name);
-	return fd;
-}
 
 static int open_socket(const char *peer)
 {
@@ -145,7 +130,7 @@ int main(int argc, char **argv)
 	bench_check_kernel();
 	bench_pin(0);
 	if (!peer)
-		s.fd = open_tap(port);
+		s.fd = bench_tap(port);
 	else if (!bench_option_text(argc, argv, "--redirect", NULL))
 		s.fd = open_socket(peer);
 	s.port = if_nametoindex(port);

@@ -14,12 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum setup { SETUP_NONE, SETUP_EMPTY, SETUP_ONE, SETUP_ALL, SETUP_MAX };
@@ -36,19 +34,6 @@ struct tap {
 	int len;
 	double least; /* share that came out */
 };
-
-static int open_tap(const char *name)
-{
-	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		bench_die("no taps here: %m");
-	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
-	if (ioctl(fd, TUNSETIFF, &req))
-		bench_die("cannot open the tap %s: %m", name);
-	return fd;
-}
 
 static void set_up(struct tap *t, enum setup setup)
 {
@@ -91,7 +76,7 @@ int main(int argc, char **argv)
 
 	bench_check_kernel();
 	bench_pin(0);
-	t.fd = open_tap(t.name);
+	t.fd = bench_tap(t.name);
 	t.index = if_nametoindex(t.name);
 	t.out_index = if_nametoindex(t.out);
 	if (!t.index || !t.out_index)

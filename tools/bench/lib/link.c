@@ -3,10 +3,15 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +30,19 @@ void bench_link_drop(int *link)
 	if (*link >= 0)
 		close(*link);
 	*link = -1;
+}
+
+int bench_tap(const char *name)
+{
+	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		bench_die("no taps here: %m");
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
+	if (ioctl(fd, TUNSETIFF, &req))
+		bench_die("cannot open the tap %s: %m", name);
+	return fd;
 }
 
 uint32_t bench_frames_taken(const char *device)

@@ -12,6 +12,8 @@ enum bench_side { BENCH_INGRESS = 46, BENCH_EGRESS = 47, BENCH_XDP = 37 };
 int bench_link(int prog, unsigned ifindex, enum bench_side side);
 /* Takes it off, if there is one; *link becomes -1. */
 void bench_link_drop(int *link);
+/* A process's end of a tap; dies with a sentence. */
+int bench_tap(const char *name);
 /*
  * Frames that a sink was handed so far: dummy counts them as sent, ifb as received.
  * 32 bits, differences survive a wrap.
