@@ -170,22 +170,32 @@ static void test_resize(void **state)
 	}
 }
 
+/* A gate with something in it, opened anew for more VMs: its old maps are still there. */
+static struct gate_bpf *open_grown(struct gate_config *c, struct gate_maps *old,
+				   struct gate_sizes *sizes)
+{
+	char dir[GATE_PIN_PATH];
+	struct gate_bpf *b;
+
+	nsbox_config(c, "gate");
+	b = bpfbox_open(c);
+	populate(b);
+	gate_bpf_close(b);
+	c->max_vms = 128;
+	b = bpfbox_open(c);
+	assert_int_equal(gate_pins_path(dir, "%s/" NSBOX_ABI "/maps-old", c->pin), 0);
+	assert_int_equal(gate_maps_open(dir, old, sizes), 0);
+	return b;
+}
+
 /* A flow that ends in the old maps between the copies ends in the new ones too. */
 static void test_resize_flow_ends_meanwhile(void **state)
 {
 	struct gate_config c;
 	struct gate_maps old;
 	struct gate_sizes sizes;
-	char dir[GATE_PIN_PATH];
+	struct gate_bpf *b = open_grown(&c, &old, &sizes);
 
-	nsbox_config(&c, "gate");
-	struct gate_bpf *b = bpfbox_open(&c);
-	populate(b);
-	gate_bpf_close(b);
-	c.max_vms = 128;
-	b = bpfbox_open(&c);
-	assert_int_equal(gate_pins_path(dir, "%s/" NSBOX_ABI "/maps-old", c.pin), 0);
-	assert_int_equal(gate_maps_open(dir, &old, &sizes), 0);
 	old.flows[SLOT * old.conf->flow_sets + 1].way[2].state = GATE_FLOW_CLOSED;
 	old.flows[SLOT * old.conf->flow_sets + 5].way[0] =
 		(struct gate_flow){ .fingerprint = 0x55, .state = GATE_FLOW_SYN_SENT };
@@ -205,17 +215,9 @@ static void test_resize_cut_short(void **state)
 	struct gate_config c;
 	struct gate_maps old;
 	struct gate_sizes sizes;
-	char dir[GATE_PIN_PATH];
+	struct gate_bpf *b = open_grown(&c, &old, &sizes);
 
-	nsbox_config(&c, "gate");
-	struct gate_bpf *b = bpfbox_open(&c);
-	populate(b);
 	gate_bpf_close(b);
-	c.max_vms = 128;
-	gate_bpf_close(bpfbox_open(&c));
-
-	assert_int_equal(gate_pins_path(dir, "%s/" NSBOX_ABI "/maps-old", c.pin), 0);
-	assert_int_equal(gate_maps_open(dir, &old, &sizes), 0);
 	old.counters[SLOT].flows_admitted = 5;
 	gate_maps_close(&old, &sizes);
 
@@ -320,17 +322,9 @@ static void test_resize_carries_one_vm(void **state)
 	struct gate_config c;
 	struct gate_maps old;
 	struct gate_sizes sizes;
-	char dir[GATE_PIN_PATH];
+	struct gate_bpf *b = open_grown(&c, &old, &sizes);
 
-	nsbox_config(&c, "gate");
-	struct gate_bpf *b = bpfbox_open(&c);
-	populate(b);
-	gate_bpf_close(b);
-	c.max_vms = 128;
-	b = bpfbox_open(&c);
 	assert_true(gate_bpf_upgrades(b));
-	assert_int_equal(gate_pins_path(dir, "%s/" NSBOX_ABI "/maps-old", c.pin), 0);
-	assert_int_equal(gate_maps_open(dir, &old, &sizes), 0);
 	old.buckets[gate_bucket_index(&old, SLOT, 0)].tat[0] = 9000;
 	old.buckets[gate_bucket_index(&old, SLOT + 1, 0)].tat[0] = 7000;
 	old.flows[SLOT * old.conf->flow_sets + 5].way[0] =
