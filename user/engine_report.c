@@ -13,7 +13,7 @@
 #define KEEP_S	       (GATE_REPORT_DAYS * 24 * 3600LL)
 #define LATE_S	       2     /* a tick comes at most so late: the hour that ends is meant */
 #define PENDING_MAX    20000 /* refusals in memory, of all VMs */
-#define RENAMES_A_SAVE 50    /* each looks through 30 days */
+#define RENAMES_A_SAVE 50    /* each goes through the hours that anybody has */
 
 /* One subject that was heard of. */
 struct tried {
@@ -324,14 +324,14 @@ static int save_all_refusals(struct gate_engine *e)
 static int save_renames(struct gate_engine *e)
 {
 	struct reports *p = e->reports;
-	int64_t now = engine_now_s();
+	int64_t since = engine_now_s() - KEEP_S;
 	unsigned done = 0;
 	int r = 0;
 
 	for (; !r && done < p->nrenames && done < RENAMES_A_SAVE; done++) {
 		const struct rename *n = &p->renames[done];
 
-		r = gate_store_move_reports(e->store, n->from, n->to, now - KEEP_S, now, NULL);
+		r = gate_store_move_reports(e->store, n->from, n->to, since, NULL);
 		/* its counts are in the VM's row now */
 		if (!r)
 			r = gate_store_del_counters(e->store, n->from, NULL);

@@ -115,7 +115,7 @@ int gate_store_last_refusals(struct gate_store *st,
 			     void *arg, struct gate_error *err);
 /** gate_store_move_reports() - hours since a time and refusals become another subject's */
 int gate_store_move_reports(struct gate_store *st, const char *from, const char *to, int64_t since,
-			    int64_t until, struct gate_error *err);
+			    struct gate_error *err);
 /** gate_store_prune_reports() - forgets what is older than this (Unix s) */
 int gate_store_prune_reports(struct gate_store *st, int64_t before, struct gate_error *err);
 

@@ -27,6 +27,7 @@ enum store_statement {
 	ST_ADD_AUDIT,
 	ST_ADD_HOUR,
 	ST_READ_HOUR,
+	ST_FIND_HOUR,
 	ST_MOVE_HOUR,
 	ST_DEL_HOUR,
 	ST_PUT_REFUSAL,

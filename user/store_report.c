@@ -40,6 +40,13 @@ const char *gate_store_report_sql(enum store_statement which)
 	case ST_READ_HOUR:
 		return "SELECT hour" GATE_HOURLY(
 			NAMES) " FROM hours WHERE hour = ? AND subject = ?";
+	case ST_FIND_HOUR:
+		/* from one hour that anybody has to the next: the others cost nothing */
+		return "WITH RECURSIVE h(hour) AS (SELECT min(hour) FROM hours WHERE hour >= ?1"
+		       " UNION ALL SELECT (SELECT min(hour) FROM hours WHERE hours.hour > h.hour)"
+		       " FROM h WHERE h.hour IS NOT NULL)"
+		       " SELECT hour FROM h WHERE EXISTS"
+		       " (SELECT 1 FROM hours WHERE hours.hour = h.hour AND subject = ?2) LIMIT 1";
 	case ST_MOVE_HOUR:
 		return "INSERT INTO hours(hour, subject" GATE_HOURLY(
 			NAMES) ") SELECT hour, ?3" GATE_HOURLY(NAMES) " FROM hours WHERE hour = ?1 "
@@ -249,15 +256,38 @@ static int run_refusals(struct gate_store *st, enum store_statement which, const
 	return gate_store_run(st, q, err);
 }
 
-int gate_store_move_reports(struct gate_store *st, const char *from, const char *to, int64_t since,
-			    int64_t until, struct gate_error *err)
+/* The first hour from *hour on that a subject has: 1, 0 where there is none, or -errno. */
+static int find_hour(struct gate_store *st, const char *subject, int64_t *hour,
+		     struct gate_error *err)
 {
-	int r = 0;
+	sqlite3_stmt *q = gate_store_statement(st, ST_FIND_HOUR, err);
+	int step;
 
-	for (int64_t hour = since - since % HOUR_S; hour <= until && !r; hour += HOUR_S) {
+	if (!q)
+		return -EIO;
+	sqlite3_bind_int64(q, 1, *hour);
+	bind_text(q, 2, subject);
+	step = sqlite3_step(q);
+	if (step == SQLITE_ROW)
+		*hour = sqlite3_column_int64(q, 0);
+	sqlite3_reset(q);
+	if (step != SQLITE_ROW && step != SQLITE_DONE)
+		return gate_store_failed(st, err);
+	return step == SQLITE_ROW;
+}
+
+int gate_store_move_reports(struct gate_store *st, const char *from, const char *to, int64_t since,
+			    struct gate_error *err)
+{
+	int64_t hour = since - since % HOUR_S;
+	int r;
+
+	for (; (r = find_hour(st, from, &hour, err)) > 0; hour += HOUR_S) {
 		r = run_hour(st, ST_MOVE_HOUR, hour, from, to, err);
 		if (!r)
 			r = run_hour(st, ST_DEL_HOUR, hour, from, NULL, err);
+		if (r)
+			break;
 	}
 	/* a place that the other has filled too stays the other's */
 	if (!r)

@@ -214,6 +214,29 @@ static void a_port_brings_its_report_to_the_vm(void **state)
 	assert_string_equal(report("vm:web1", DAY), "0/14 *1");
 }
 
+/* Most hours of a month are nobody's, and some only others'. */
+static void hours_that_lie_apart_come_along(void **state)
+{
+	static const struct {
+		unsigned after_h, mine, others;
+	} rows[] = { { 0, 1, 0 }, { 2, 0, 9 }, { 3, 2, 9 }, { 200, 0, 9 }, { 1, 3, 0 } };
+
+	gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		pass(rows[i].after_h * HOUR);
+		counters("port:tap1")->flows_blocked += rows[i].mine;
+		counters("port:tap2")->flows_blocked += rows[i].others;
+		pass(60);
+	}
+	assert_int_equal(box_vm(&box, "web1", "port=tap1"), 0);
+	pass(60);
+	assert_string_equal(report("vm:web1", 30 * DAY), "0/1 0/2 0/3 *0");
+	assert_string_equal(report("port:tap2", 30 * DAY), "0/9 0/9 0/9 *0");
+	/* nothing is left for the next guest behind a port of that name */
+	assert_int_equal(box_del(&box, "web1"), 0);
+	assert_string_equal(report("port:tap1", 30 * DAY), "*0");
+}
+
 static void reports_of_nobody(void **state)
 {
 	static const struct {
@@ -361,6 +384,7 @@ int main(void)
 		TEST(first_refusal_for_a_day),
 		TEST(old_rows_go),
 		TEST(a_port_brings_its_report_to_the_vm),
+		TEST(hours_that_lie_apart_come_along),
 		TEST(reports_of_nobody),
 		TEST(undo_of_each_kind_of_change),
 		TEST(undo_of_registrations),
