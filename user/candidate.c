@@ -31,7 +31,7 @@ struct gate_candidate {
 static void clear(struct gate_candidate *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		gate_json_item_clear(&c->items[i]);
+		gate_set_item_clear(&c->items[i]);
 	free(c->items);
 	c->items = NULL;
 	c->n = 0;

@@ -177,7 +177,7 @@ static int write_policy(void *arg, const struct gate_set_item *it)
 	if (it->is_vm)
 		return 0;
 	gate_json_open(p->out, NULL, '{');
-	if (gate_show_subject(&p->show, p->out, &it->own.subject, &err))
+	if (gate_show_subject(&p->show, p->out, &it->subject, &err))
 		p->out->len = before; /* the VM is gone, its policy waits for it */
 	else
 		gate_json_close(p->out, '}');

@@ -41,7 +41,7 @@ void gate_control_upload_free(struct set_upload *u)
 	if (!u)
 		return;
 	for (i = 0; i < u->n; i++)
-		gate_json_item_clear(&u->items[i]);
+		gate_set_item_clear(&u->items[i]);
 	free(u->items);
 	gate_buf_free(&u->line);
 	free(u);

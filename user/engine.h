@@ -77,12 +77,6 @@ int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, cons
 
 /* ---- whole policy (export/apply) ---- */
 
-/* One record of a policy set: a subject or a VM. */
-struct gate_set_item {
-	bool is_vm;
-	struct gate_vm_spec vm;
-	struct gate_own own;
-};
 /* Streams VMs (registered only), then subjects, sorted. cb != 0 stops. */
 int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gate_set_item *),
 		       void *arg);
@@ -91,8 +85,6 @@ int gate_engine_apply_set(struct gate_engine *e, const struct gate_actor *who,
 			  const struct gate_set_item *items, size_t n, bool dry_run,
 			  void (*diff)(void *, const char *line), void *arg,
 			  struct gate_error *err);
-/* Frees what an item owns. */
-void gate_set_item_clear(struct gate_set_item *it);
 
 /* ---- a candidate policy in the packet path (candidate.c keeps it) ---- */
 

@@ -175,7 +175,7 @@ static void put_item(struct gate_buf *b, const struct gate_engine *e,
 void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
 			      const struct audit_before *before)
 {
-	struct gate_set_item it = { .vm.binding = -1 };
+	struct gate_set_item it;
 	size_t len = strlen(n->row.detail) - 1;
 	struct gate_buf b = { 0 };
 
@@ -183,10 +183,8 @@ void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
 	gate_json_open(&b, "before", '{');
 	if (before->with_vm && before->vm) {
 		gate_buf_puts(&b, "\"vm\":\n");
-		it.is_vm = true;
-		it.vm = *before->vm;
+		it = (struct gate_set_item){ .is_vm = true, .vm = *before->vm };
 		put_item(&b, e, &it);
-		it.is_vm = false;
 	} else if (before->with_vm) {
 		gate_json_null(&b, "vm");
 	}
@@ -194,10 +192,8 @@ void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
 	for (unsigned i = 0; i < before->nown; i++) {
 		const struct rec *rec = gate_engine_rec(e, &before->own[i]);
 
-		if (rec)
-			gate_engine_rec_own(rec, &it.own);
-		else
-			gate_own_init(&it.own, &before->own[i]);
+		it = (struct gate_set_item){ .subject = before->own[i],
+					     .own = rec ? rec->packed : NULL };
 		put_item(&b, e, &it);
 	}
 	gate_buf_puts(&b, "]}}");

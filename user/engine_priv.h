@@ -297,9 +297,9 @@ int gate_engine_save_begin(struct gate_engine *e, struct gate_error *err);
 /* Commits, or rolls back when r is an error already. A failure makes the store unusable. */
 int gate_engine_save_end(struct gate_engine *e, int r, struct gate_error *err);
 int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err);
-/* As gate_store_put_own(): `was` is what has been saved of the subject. */
-int gate_engine_save_own_was(struct gate_engine *e, const struct gate_own *own,
-			     const struct gate_own *was, struct gate_error *err);
+/* The same where the subject's record says what has been saved of it, NULL = nothing. */
+int gate_engine_save_own_over(struct gate_engine *e, const struct gate_own *own,
+			      const struct rec *rec, struct gate_error *err);
 int gate_engine_save_rec(struct gate_engine *e, const struct rec *rec, struct gate_error *err);
 /*
  * A closing that is in force already: made durable, or else kept for later and

@@ -8,12 +8,6 @@
 
 #include <stdio.h>
 
-void gate_set_item_clear(struct gate_set_item *it)
-{
-	gate_vm_spec_clear(&it->vm);
-	gate_own_clear(&it->own);
-}
-
 /* ---- export ---- */
 
 static int compare_vms(const void *a, const void *b)
@@ -52,14 +46,13 @@ int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gat
 	int r = 0;
 
 	for (size_t i = 0; i < e->vms.count && !r; i++) {
-		memset(&item, 0, sizeof(item));
-		item.is_vm = true;
-		item.vm = ((struct vm *)vms[i])->spec;
+		item = (struct gate_set_item){ .is_vm = true, .vm = ((struct vm *)vms[i])->spec };
 		r = cb(arg, &item);
 	}
-	memset(&item, 0, sizeof(item));
 	for (size_t i = 0; i < e->recs.count && !r; i++) {
-		gate_engine_rec_own(recs[i], &item.own);
+		const struct rec *rec = recs[i];
+
+		item = (struct gate_set_item){ .subject = rec->subject, .own = rec->packed };
 		r = cb(arg, &item);
 	}
 	free(vms);
@@ -69,13 +62,17 @@ int gate_engine_export(struct gate_engine *e, int (*cb)(void *, const struct gat
 
 /* ---- what differs ---- */
 
-static void add_change(struct set_plan *p, char op, const struct gate_subject *s,
-		       const struct gate_set_item *item)
+static struct set_change *add_change(struct set_plan *p, char op, const struct gate_subject *s,
+				     const struct gate_set_item *item)
 {
+	struct set_change *ch;
+
 	if (!(p->nchanges & (p->nchanges - 1)))
 		p->changes = gate_realloc(p->changes, p->nchanges ? 2 * p->nchanges : 1,
 					  sizeof(*p->changes));
-	p->changes[p->nchanges++] = (struct set_change){ .op = op, .subject = *s, .item = item };
+	ch = &p->changes[p->nchanges++];
+	*ch = (struct set_change){ .op = op, .subject = *s, .item = item };
+	return ch;
 }
 
 static void plan_vms(struct set_plan *p)
@@ -83,6 +80,7 @@ static void plan_vms(struct set_plan *p)
 	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 	struct gate_subject s = { .kind = GATE_S_VM };
+	size_t met = 0;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct gate_vm_spec *spec = &p->items[i].vm;
@@ -92,11 +90,14 @@ static void plan_vms(struct set_plan *p)
 			continue;
 		copy_name(s.name, spec->name);
 		vm = gate_engine_vm_find(p->e, &s);
+		met += vm ? 1 : 0;
 		if (!vm)
 			add_change(p, '+', &s, &p->items[i]);
 		else if (!gate_engine_set_vm_equal(&vm->spec, spec))
 			add_change(p, '~', &s, &p->items[i]);
 	}
+	if (met == p->e->vms.count) /* all that there are stand in the set */
+		return;
 	while ((at = gate_table_next(&p->e->vms, &it))) {
 		const struct vm *vm = at->value;
 
@@ -107,12 +108,13 @@ static void plan_vms(struct set_plan *p)
 	}
 }
 
-static bool is_equal(const struct rec *rec, const struct gate_own *own)
+static bool is_equal(const struct rec *rec, const struct gate_set_item *item)
 {
-	struct gate_own has;
+	struct gate_own has, own;
 
 	gate_engine_rec_own(rec, &has);
-	return gate_own_equal(&has, own);
+	gate_own_unpack(item->own, &item->subject, &own);
+	return gate_own_equal(&has, &own);
 }
 
 static void plan_owns(struct set_plan *p)
@@ -120,26 +122,28 @@ static void plan_owns(struct set_plan *p)
 	struct gate_table_iter it = { 0 };
 	struct gate_table_entry *at;
 	unsigned char key[GATE_SUBJECT_KEY];
+	size_t met = 0;
 
 	for (size_t i = 0; i < p->n; i++) {
-		const struct gate_own *own = &p->items[i].own;
+		const struct gate_set_item *item = &p->items[i];
 		const struct rec *rec;
 
-		if (p->items[i].is_vm || !gate_engine_set_lives(p, own))
+		if (item->is_vm || !gate_engine_set_lives(p, item))
 			continue;
-		rec = gate_engine_rec(p->e, &own->subject);
-		if (!rec)
-			add_change(p, '+', &own->subject, &p->items[i]);
-		else if (!is_equal(rec, own))
-			add_change(p, '~', &own->subject, &p->items[i]);
+		rec = gate_engine_rec(p->e, &item->subject);
+		met += rec ? 1 : 0;
+		if (!rec || !is_equal(rec, item))
+			add_change(p, rec ? '~' : '+', &item->subject, item)->rec = rec;
 	}
+	if (met == p->e->recs.count)
+		return;
 	while ((at = gate_table_next(&p->e->recs, &it))) {
-		const struct gate_subject *s = &((struct rec *)at->value)->subject;
+		const struct rec *rec = at->value;
 		const struct gate_set_item *item =
-			gate_table_get(&p->owns, key, gate_subject_key(s, key));
+			gate_table_get(&p->owns, key, gate_subject_key(&rec->subject, key));
 
-		if (!item || !gate_engine_set_lives(p, &item->own))
-			add_change(p, '-', s, NULL);
+		if (!item || !gate_engine_set_lives(p, item))
+			add_change(p, '-', &rec->subject, NULL)->rec = rec;
 	}
 }
 
@@ -150,10 +154,11 @@ static bool is_vm_change(const struct set_plan *p, size_t i)
 	return i < p->nvm_changes;
 }
 
-/* As it will stand: who and when are filled in where the file does not say. */
-static void finish_own(const struct set_plan *p, const struct gate_own *in, struct gate_own *out)
+/* A view of how it will stand: who and when are filled in where the file does not say. */
+static void finish_own(const struct set_plan *p, const struct gate_set_item *item,
+		       struct gate_own *out)
 {
-	gate_own_copy(out, in);
+	gate_own_unpack(item->own, &item->subject, out);
 	gate_own_drop_expired(out, p->now);
 	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
 		if (out->scope[i].state == GATE_INHERIT)
@@ -176,7 +181,7 @@ static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
 	const struct set_change *ch = &p->changes[i];
 	struct gate_store *st = p->e->store;
 	char text[GATE_SUBJECT_LEN + 4];
-	struct gate_own own, was;
+	struct gate_own own;
 	int r;
 
 	if (is_vm_change(p, i) && ch->item)
@@ -189,14 +194,8 @@ static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
 	}
 	if (!ch->item)
 		return gate_store_del_own(st, &ch->subject, err);
-	finish_own(p, &ch->item->own, &own);
-	if (ch->op == '+')
-		gate_own_init(&was, &ch->subject);
-	else
-		gate_engine_rec_own(gate_engine_rec(p->e, &ch->subject), &was);
-	r = gate_engine_save_own_was(p->e, &own, &was, err);
-	gate_own_clear(&own);
-	return r;
+	finish_own(p, ch->item, &own);
+	return gate_engine_save_own_over(p->e, &own, ch->rec, err);
 }
 
 static int save_audit(struct set_plan *p, size_t i, struct gate_error *err)
@@ -266,11 +265,10 @@ static void put_own(struct set_plan *p, const struct set_change *ch)
 	struct gate_own own;
 
 	if (ch->item)
-		finish_own(p, &ch->item->own, &own);
+		finish_own(p, ch->item, &own);
 	else
 		gate_own_init(&own, &ch->subject);
 	gate_engine_install(p->e, &own);
-	gate_own_clear(&own);
 }
 
 /*

@@ -9,6 +9,7 @@ struct set_change {
 	char op; /* '+', '~', '-' */
 	struct gate_subject subject;
 	const struct gate_set_item *item; /* NULL: it goes */
+	const struct rec *rec;		  /* what the subject has until then, NULL = nothing */
 };
 
 struct set_plan {
@@ -17,6 +18,7 @@ struct set_plan {
 	const struct gate_set_item *items;
 	size_t n;
 	int64_t now;
+	size_t budgets; /* how many subjects of the set have one */
 	/* the set by name, for checks against itself */
 	struct gate_table vms, owns, macs, ports; /* -> struct gate_set_item */
 	/* what differs: VMs first, then subjects */
@@ -28,7 +30,7 @@ struct set_plan {
 int gate_engine_set_check(struct set_plan *p, struct gate_error *err);
 void gate_engine_set_clear(struct set_plan *p);
 /* Is there anything in it that has not expired? */
-bool gate_engine_set_lives(const struct set_plan *p, const struct gate_own *own);
+bool gate_engine_set_lives(const struct set_plan *p, const struct gate_set_item *item);
 /* The same registration, whatever the file says about `registered`. */
 bool gate_engine_set_vm_equal(const struct gate_vm_spec *vm, const struct gate_vm_spec *item);
 

@@ -10,18 +10,16 @@ bool gate_engine_set_vm_equal(const struct gate_vm_spec *vm, const struct gate_v
 	return gate_vm_spec_equal(vm, &same);
 }
 
-bool gate_engine_set_lives(const struct set_plan *p, const struct gate_own *own)
+bool gate_engine_set_lives(const struct set_plan *p, const struct gate_set_item *item)
 {
-	int64_t due = gate_own_due(own);
-	struct gate_own copy;
-	bool lives;
+	int64_t due = gate_packed_due(item->own);
+	struct gate_own own;
 
 	if (!due || due > p->now)
-		return !gate_own_is_empty(own);
-	copy = *own; /* its list is only looked at */
-	gate_own_drop_expired(&copy, p->now);
-	lives = !gate_own_is_empty(&copy);
-	return lives;
+		return !gate_packed_is_empty(item->own);
+	gate_own_unpack(item->own, &item->subject, &own);
+	gate_own_drop_expired(&own, p->now);
+	return !gate_own_is_empty(&own);
 }
 
 static int twice(struct gate_error *err, const char *what, const char *which,
@@ -171,23 +169,26 @@ static int check_parts(const struct set_plan *p, const struct gate_own *own, str
 
 static int check_own(struct set_plan *p, const struct gate_set_item *item, struct gate_error *err)
 {
-	const struct gate_own *own = &item->own;
+	const struct gate_subject *s = &item->subject;
 	unsigned char key[GATE_SUBJECT_KEY];
 	char text[GATE_SUBJECT_LEN + 4];
 	struct gate_error why;
+	struct gate_own own;
 	size_t len;
-	int r = check_subject(p, &own->subject, err);
+	int r = check_subject(p, s, err);
 
 	if (r)
 		return r;
-	len = gate_subject_key(&own->subject, key);
+	len = gate_subject_key(s, key);
 	if (gate_table_add(&p->owns, key, len, (void *)item))
 		return gate_error_set(err, GATE_ERR_USAGE, "%s stands in the set twice",
-				      gate_format_subject(&own->subject, text, sizeof(text)));
-	if (!check_parts(p, own, &why))
+				      gate_format_subject(s, text, sizeof(text)));
+	gate_own_unpack(item->own, s, &own);
+	p->budgets += own.nbudget > 0;
+	if (!check_parts(p, &own, &why))
 		return 0;
 	return gate_error_set(err, why.code, "%s: %.400s",
-			      gate_format_subject(&own->subject, text, sizeof(text)), why.message);
+			      gate_format_subject(s, text, sizeof(text)), why.message);
 }
 
 /* ---- room ---- */
@@ -196,18 +197,17 @@ static int check_room(struct set_plan *p, struct gate_error *err)
 {
 	const struct gate_conf *c = p->e->m->conf;
 	struct gate_table tenants = { 0 };
-	size_t overrides = 0, budgets = 0, ntenants;
+	size_t overrides = 0, ntenants;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct gate_set_item *it = &p->items[i];
 		const char *tenant = it->is_vm ? it->vm.tenant : "";
 
 		if (!it->is_vm) {
-			if (it->own.subject.kind == GATE_S_TENANT)
-				tenant = it->own.subject.name;
-			overrides += it->own.subject.kind == GATE_S_MAC ||
-				     it->own.subject.kind == GATE_S_IP;
-			budgets += it->own.nbudget > 0;
+			if (it->subject.kind == GATE_S_TENANT)
+				tenant = it->subject.name;
+			overrides +=
+				it->subject.kind == GATE_S_MAC || it->subject.kind == GATE_S_IP;
 		}
 		if (*tenant)
 			gate_table_put(&tenants, tenant, strlen(tenant), p);
@@ -226,8 +226,8 @@ static int check_room(struct set_plan *p, struct gate_error *err)
 				      "no room for %zu policies of MACs and addresses "
 				      "(max_overrides = %u)",
 				      overrides, c->max_overrides);
-	if (budgets > p->e->m->nbudgets - 1)
-		return gate_error_set(err, GATE_ERR_FAILED, "no room for %zu budgets", budgets);
+	if (p->budgets > p->e->m->nbudgets - 1)
+		return gate_error_set(err, GATE_ERR_FAILED, "no room for %zu budgets", p->budgets);
 	return 0;
 }
 

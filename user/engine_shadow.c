@@ -7,10 +7,11 @@
 #include "engine_priv.h"
 
 /* Puts one record; counts it where the gate knows no such subject (yet). */
-static int put_item(struct gate_engine *e, const struct gate_own *own, uint8_t *seen,
+static int put_item(struct gate_engine *e, const struct gate_set_item *item, uint8_t *seen,
 		    struct gate_shadow_result *out)
 {
-	uint32_t base = gate_engine_base(e, &own->subject);
+	uint32_t base = gate_engine_base(e, &item->subject);
+	struct gate_own own;
 
 	if (!base) {
 		out->unknown++;
@@ -18,7 +19,8 @@ static int put_item(struct gate_engine *e, const struct gate_own *own, uint8_t *
 	}
 	seen[base] = 1;
 	out->subjects++;
-	return gate_sync_shadow_put(e->sync, base, own);
+	gate_own_unpack(item->own, &item->subject, &own);
+	return gate_sync_shadow_put(e->sync, base, &own);
 }
 
 int gate_engine_shadow_set(struct gate_engine *e, const struct gate_set_item *items, size_t n,
@@ -31,7 +33,7 @@ int gate_engine_shadow_set(struct gate_engine *e, const struct gate_set_item *it
 	*out = (struct gate_shadow_result){ 0 };
 	for (size_t i = 0; i < n && !r; i++)
 		if (!items[i].is_vm)
-			r = put_item(e, &items[i].own, seen, out);
+			r = put_item(e, &items[i], seen, out);
 	if (!r && !seen[gate_base_default()])
 		r = gate_sync_shadow_put(e->sync, gate_base_default(), NULL);
 	seen[0] = seen[gate_base_default()] = 1;

@@ -79,10 +79,9 @@ static int save_tenant(struct gate_engine *e, const char *name, struct gate_erro
 	return t ? gate_store_put_tenant(e->store, t->id, t->name, err) : 0;
 }
 
-int gate_engine_save_own_was(struct gate_engine *e, const struct gate_own *own,
-			     const struct gate_own *was, struct gate_error *err)
+static int save_own(struct gate_engine *e, const struct gate_own *own, const struct rec *rec,
+		    const struct gate_own *was, struct gate_error *err)
 {
-	const struct rec *rec = gate_engine_rec(e, &own->subject);
 	int r = 0;
 
 	if (own->subject.kind == GATE_S_TENANT)
@@ -96,9 +95,18 @@ int gate_engine_save_own_was(struct gate_engine *e, const struct gate_own *own,
 int gate_engine_save_own(struct gate_engine *e, const struct gate_own *own, struct gate_error *err)
 {
 	static const struct gate_own nothing; /* the store has it only where there is a record */
+	const struct rec *rec = gate_engine_rec(e, &own->subject);
 
-	return gate_engine_save_own_was(e, own, gate_engine_rec(e, &own->subject) ? NULL : &nothing,
-					err);
+	return save_own(e, own, rec, rec ? NULL : &nothing, err);
+}
+
+int gate_engine_save_own_over(struct gate_engine *e, const struct gate_own *own,
+			      const struct rec *rec, struct gate_error *err)
+{
+	struct gate_own was;
+
+	gate_own_unpack(rec ? rec->packed : NULL, &own->subject, &was);
+	return save_own(e, own, rec, &was, err);
 }
 
 int gate_engine_save_rec(struct gate_engine *e, const struct rec *rec, struct gate_error *err)

@@ -88,24 +88,32 @@ static int check_untouched(struct gate_engine *e, const struct row *row, struct 
 static void clear(struct standing *s)
 {
 	for (unsigned i = 0; i < s->nown; i++)
-		gate_json_item_clear(&s->own[i]);
+		gate_set_item_clear(&s->own[i]);
 	free(s->own);
 	if (s->had_vm)
-		gate_json_item_clear(&s->vm);
+		gate_set_item_clear(&s->vm);
 }
 
-static int read_item(struct gate_engine *e, const json_t *o, struct gate_set_item *out,
+static int read_item(struct gate_engine *e, const json_t *o, bool is_vm, struct gate_set_item *out,
 		     struct gate_error *err)
 {
 	char *text = json_dumps(o, JSON_COMPACT);
+	struct gate_set_item it;
 	int r;
 
 	if (!text)
 		return gate_error_set(err, GATE_ERR_FAILED, "the change's record is damaged");
-	r = gate_json_read_item(text, strlen(text), e->m->conf->ports, e->m->conf->nports, out,
+	r = gate_json_read_item(text, strlen(text), e->m->conf->ports, e->m->conf->nports, &it,
 				err);
 	free(text);
-	return r;
+	if (r)
+		return r;
+	if (it.is_vm != is_vm) {
+		gate_set_item_clear(&it);
+		return gate_error_set(err, GATE_ERR_FAILED, "the change's record is damaged");
+	}
+	*out = it;
+	return 0;
 }
 
 static int read_standing(struct gate_engine *e, const json_t *before, struct standing *s,
@@ -118,17 +126,15 @@ static int read_standing(struct gate_engine *e, const json_t *before, struct sta
 
 	s->with_vm = vm;
 	if (json_is_object(vm)) {
-		r = read_item(e, vm, &s->vm, err);
+		r = read_item(e, vm, true, &s->vm, err);
 		s->had_vm = !r;
 	}
 	s->own = gate_alloc(json_array_size(list), sizeof(*s->own));
 	json_array_foreach (list, i, o) {
 		if (r)
 			break;
-		r = read_item(e, o, &s->own[s->nown], err);
-		if (r)
-			break;
-		gate_own_drop_expired(&s->own[s->nown++].own, engine_now_s());
+		r = read_item(e, o, false, &s->own[s->nown], err);
+		s->nown += r ? 0 : 1;
 	}
 	return r;
 }
@@ -151,7 +157,11 @@ static int put_back(struct gate_engine *e, const struct gate_actor *who, const s
 	int r = s->with_vm ? put_vm(e, who, row, s, &undo, err) : 0;
 
 	for (unsigned i = 0; i < s->nown && !r; i++) {
-		r = gate_engine_put_own_as(e, who, &s->own[i].own, &undo, &why);
+		struct gate_own own;
+
+		gate_own_unpack(s->own[i].own, &s->own[i].subject, &own);
+		gate_own_drop_expired(&own, engine_now_s());
+		r = gate_engine_put_own_as(e, who, &own, &undo, &why);
 		if (r && s->with_vm)
 			return gate_error_set(err, GATE_ERR_FAILED,
 					      "the registration is as before, the policy is not: "

@@ -73,10 +73,9 @@ int gate_json_read_vm(const char *text, size_t len, struct gate_vm_spec *vm, cha
 int gate_json_vm_copy(struct gate_vm_spec *to, const struct gate_vm_spec *from);
 void gate_json_vm_clear(struct gate_vm_spec *vm);
 
-/* One line of a policy set; cleared by gate_json_item_clear(). */
+/* One line of a policy set; cleared by gate_set_item_clear(). */
 int gate_json_read_item(const char *text, size_t len, const uint16_t *ports, unsigned nports,
 			struct gate_set_item *out, struct gate_error *err);
-void gate_json_item_clear(struct gate_set_item *it);
 
 /* Body of POST /v1/why. */
 struct gate_json_why {

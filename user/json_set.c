@@ -281,8 +281,8 @@ static int read_item_quarantine(const json_t *o, struct gate_own *own, struct ga
 	return 0;
 }
 
-static int read_item_subject(const json_t *o, const uint16_t *ports, unsigned nports,
-			     struct gate_own *own, struct gate_error *err)
+static int read_item_own(const json_t *o, const uint16_t *ports, unsigned nports,
+			 struct gate_own *own, struct gate_error *err)
 {
 	static const char *const keys[] = { "kind",    "subject", "policies", "quarantine",
 					    "observe", "budget",  "exempt",   NULL };
@@ -314,6 +314,20 @@ static int read_item_subject(const json_t *o, const uint16_t *ports, unsigned np
 	return r;
 }
 
+static int read_item_subject(const json_t *o, const uint16_t *ports, unsigned nports,
+			     struct gate_set_item *it, struct gate_error *err)
+{
+	struct gate_own own = { 0 };
+	int r = read_item_own(o, ports, nports, &own, err);
+
+	if (!r) {
+		it->subject = own.subject;
+		it->own = gate_own_pack(&own);
+	}
+	gate_own_clear(&own);
+	return r;
+}
+
 static int read_item_vm(const json_t *o, struct gate_vm_spec *vm, struct gate_error *err)
 {
 	static const char *const keys[] = { "kind",  "name",   "ports",	  "macs", "ips",
@@ -330,20 +344,14 @@ static int read_item_vm(const json_t *o, struct gate_vm_spec *vm, struct gate_er
 		return usage(err, "\"name\" is missing or no name: \"%.80s\"", name ? name : "");
 	strcpy(vm->name, name);
 	vm->registered = true;
+	vm->binding = -1;
 	return gate_jr_vm(o, vm, err);
-}
-
-void gate_json_item_clear(struct gate_set_item *it)
-{
-	gate_json_vm_clear(&it->vm);
-	free(it->own.exempt);
-	*it = (struct gate_set_item){ .vm.binding = -1 };
 }
 
 int gate_json_read_item(const char *text, size_t len, const uint16_t *ports, unsigned nports,
 			struct gate_set_item *out, struct gate_error *err)
 {
-	struct gate_set_item it = { .vm.binding = -1 };
+	struct gate_set_item it = { 0 };
 	_cleanup_json_ json_t *o = NULL;
 	const char *kind = NULL;
 	json_error_t e;
@@ -361,12 +369,12 @@ int gate_json_read_item(const char *text, size_t len, const uint16_t *ports, uns
 		it.is_vm = true;
 		r = read_item_vm(o, &it.vm, err);
 	} else if (kind && !strcmp(kind, "subject")) {
-		r = read_item_subject(o, ports, nports, &it.own, err);
+		r = read_item_subject(o, ports, nports, &it, err);
 	} else {
 		r = usage(err, "\"kind\" must be vm or subject");
 	}
 	if (r) {
-		gate_json_item_clear(&it);
+		gate_set_item_clear(&it);
 		return r;
 	}
 	*out = it;

@@ -268,6 +268,7 @@ static void item_vm(struct gate_buf *b, const struct gate_vm_spec *vm)
 void gate_json_item(struct gate_buf *b, const struct gate_set_item *it, const uint16_t *ports)
 {
 	char text[GATE_SUBJECT_LEN + 4];
+	struct gate_own own;
 
 	gate_json_open(b, NULL, '{');
 	if (it->is_vm) {
@@ -275,8 +276,9 @@ void gate_json_item(struct gate_buf *b, const struct gate_set_item *it, const ui
 	} else {
 		gate_json_string(b, "kind", "subject");
 		gate_json_string(b, "subject",
-				 gate_format_subject(&it->own.subject, text, sizeof(text)));
-		gate_json_own(b, &it->own, ports);
+				 gate_format_subject(&it->subject, text, sizeof(text)));
+		gate_own_unpack(it->own, &it->subject, &own);
+		gate_json_own(b, &own, ports);
 	}
 	LITERAL(b, "}\n");
 }

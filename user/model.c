@@ -127,6 +127,15 @@ bool gate_own_drop_expired(struct gate_own *own, int64_t now)
 	return dropped;
 }
 
+void gate_set_item_clear(struct gate_set_item *it)
+{
+	if (it->is_vm)
+		gate_vm_spec_clear(&it->vm);
+	else
+		free(it->own);
+	memset(it, 0, sizeof(*it));
+}
+
 void gate_vm_spec_copy(struct gate_vm_spec *to, const struct gate_vm_spec *from)
 {
 	*to = *from;

@@ -89,9 +89,30 @@ bool gate_own_drop_expired(struct gate_own *own, int64_t now);
 
 /** gate_own_pack() - a record in as little memory as it takes; the caller frees it */
 struct gate_packed *gate_own_pack(const struct gate_own *own);
-/** gate_own_unpack() - a view: what it points to is the packed record's, it is not to be cleared */
+/**
+ * gate_own_unpack() - a view: what it points to is the packed record's, it is not to be cleared
+ * @p: NULL = nothing of its own
+ */
 void gate_own_unpack(const struct gate_packed *p, const struct gate_subject *s,
 		     struct gate_own *own);
+/** gate_packed_due() - as gate_own_due() */
+int64_t gate_packed_due(const struct gate_packed *p);
+/** gate_packed_is_empty() - as gate_own_is_empty() */
+bool gate_packed_is_empty(const struct gate_packed *p);
+
+/* One record of a policy set: a registration, or what a subject has of its own. */
+struct gate_set_item {
+	bool is_vm;
+	union {
+		struct gate_vm_spec vm;
+		struct {
+			struct gate_subject subject;
+			struct gate_packed *own; /* NULL = nothing */
+		};
+	};
+};
+/** gate_set_item_clear() - frees what an item owns */
+void gate_set_item_clear(struct gate_set_item *it);
 
 void gate_vm_spec_copy(struct gate_vm_spec *to, const struct gate_vm_spec *from);
 void gate_vm_spec_clear(struct gate_vm_spec *vm);

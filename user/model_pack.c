@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 struct gate_packed {
+	int64_t due;	/* gate_own_due() */
 	uint8_t scopes; /* bit i: scope i is there */
 	bool quarantine, observe;
 	uint8_t nbudget;
@@ -120,16 +121,30 @@ struct gate_packed *gate_own_pack(const struct gate_own *own)
 	p->observe = own->observe;
 	p->nbudget = (uint8_t)own->nbudget;
 	p->nexempt = own->nexempt;
+	p->due = gate_own_due(own);
 	return p;
+}
+
+int64_t gate_packed_due(const struct gate_packed *p)
+{
+	return p ? p->due : 0;
+}
+
+bool gate_packed_is_empty(const struct gate_packed *p)
+{
+	return !p || (!p->scopes && !p->quarantine && !p->observe && !p->nbudget && !p->nexempt);
 }
 
 void gate_own_unpack(const struct gate_packed *p, const struct gate_subject *s,
 		     struct gate_own *own)
 {
-	const unsigned char *at = p->bytes;
 	struct gate_quarantine *q = &own->quarantine;
+	const unsigned char *at;
 
 	gate_own_init(own, s);
+	if (!p)
+		return;
+	at = p->bytes;
 	own->observe = p->observe;
 	own->nexempt = p->nexempt;
 	own->exempt = p->nexempt ? (struct gate_prefix *)p->bytes : NULL;

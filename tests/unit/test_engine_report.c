@@ -267,14 +267,17 @@ static int write_line(void *arg, const struct gate_set_item *it)
 {
 	char *text = arg, subject[GATE_SUBJECT_LEN + 4];
 
-	if (it->is_vm)
+	struct gate_own own;
+
+	if (it->is_vm) {
 		sprintf(text + strlen(text), "%s:%u,%u,%s ", it->vm.name, it->vm.nports,
 			it->vm.nmacs, it->vm.tenant);
-	else
-		sprintf(text + strlen(text), "%s=%d%d%d%u%u ",
-			gate_format_subject(&it->own.subject, subject, sizeof(subject)),
-			it->own.scope[0].state, it->own.quarantine.on, it->own.observe,
-			it->own.nbudget, it->own.nexempt);
+		return 0;
+	}
+	gate_own_unpack(it->own, &it->subject, &own);
+	sprintf(text + strlen(text), "%s=%d%d%d%u%u ",
+		gate_format_subject(&it->subject, subject, sizeof(subject)), own.scope[0].state,
+		own.quarantine.on, own.observe, own.nbudget, own.nexempt);
 	return 0;
 }
 

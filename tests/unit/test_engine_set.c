@@ -38,19 +38,24 @@ struct item_list {
 	size_t n;
 };
 
+static void add_item(struct item_list *l, const struct gate_set_item *item)
+{
+	l->items = gate_realloc(l->items, l->n + 1, sizeof(*l->items));
+	l->items[l->n++] = *item;
+}
+
 static int keep(void *arg, const struct gate_set_item *item)
 {
-	struct item_list *l = arg;
-	struct gate_set_item *to;
+	struct gate_set_item copy = *item;
+	struct gate_own own;
 
-	l->items = gate_realloc(l->items, l->n + 1, sizeof(*l->items));
-	to = &l->items[l->n++];
-	memset(to, 0, sizeof(*to));
-	to->is_vm = item->is_vm;
-	if (item->is_vm)
-		gate_vm_spec_copy(&to->vm, &item->vm);
-	else
-		gate_own_copy(&to->own, &item->own);
+	if (item->is_vm) {
+		gate_vm_spec_copy(&copy.vm, &item->vm);
+	} else {
+		gate_own_unpack(item->own, &item->subject, &own);
+		copy.own = gate_own_pack(&own);
+	}
+	add_item(arg, &copy);
 	return 0;
 }
 
@@ -88,23 +93,33 @@ static int apply(const struct item_list *l, bool dry_run)
 
 static struct gate_set_item *add_vm(struct item_list *l, const char *name)
 {
-	struct gate_set_item item = { .is_vm = true };
+	struct gate_set_item item = { .is_vm = true, .vm = { .binding = -1 } };
 
-	item.vm.binding = -1;
 	strcpy(item.vm.name, name);
-	keep(l, &item);
+	add_item(l, &item);
 	return &l->items[l->n - 1];
 }
 
-static struct gate_own *add_own(struct item_list *l, const char *subject, enum gate_state state)
+static void add_record(struct item_list *l, const struct gate_own *own)
 {
-	struct gate_set_item item = { 0 };
-	struct gate_subject s = box_subject(subject);
+	add_item(l, &(struct gate_set_item){ .subject = own->subject, .own = gate_own_pack(own) });
+}
 
-	gate_own_init(&item.own, &s);
-	item.own.scope[0].state = state;
-	keep(l, &item);
-	return &l->items[l->n - 1].own;
+static struct gate_own own_of(const char *subject, enum gate_state state)
+{
+	struct gate_subject s = box_subject(subject);
+	struct gate_own own;
+
+	gate_own_init(&own, &s);
+	own.scope[0].state = state;
+	return own;
+}
+
+static void add_own(struct item_list *l, const char *subject, enum gate_state state)
+{
+	struct gate_own own = own_of(subject, state);
+
+	add_record(l, &own);
 }
 
 static void give_mac(struct gate_set_item *item, uint8_t last)
@@ -141,7 +156,7 @@ static void test_what_was_exported_applies_without_a_difference(void **state)
 	assert_int_equal(l.n, 6);
 	assert_string_equal(l.items[0].vm.name, "web1");
 	assert_string_equal(l.items[1].vm.name, "web2");
-	assert_int_equal(l.items[2].own.subject.kind, GATE_S_DEFAULT);
+	assert_int_equal(l.items[2].subject.kind, GATE_S_DEFAULT);
 	assert_int_equal(apply(&l, false), 0);
 	assert_string_equal(box.text, "");
 	/* On an empty host all of it comes new, and is the same again. */
@@ -240,18 +255,25 @@ static void spoil_subject_twice(struct item_list *l)
 }
 static void spoil_concurrent(struct item_list *l)
 {
-	add_own(l, "tenant:t", GATE_LIMIT)->scope[0].limits.concurrent = 5000;
+	struct gate_own own = own_of("tenant:t", GATE_LIMIT);
+
+	own.scope[0].limits.concurrent = 5000;
+	add_record(l, &own);
 }
 static void spoil_budget(struct item_list *l)
 {
-	struct gate_own *own = add_own(l, "default", GATE_BLOCK);
+	struct gate_own own = own_of("default", GATE_BLOCK);
 
-	own->nbudget = 1;
-	own->budget[0] = (struct gate_rate_spec){ .count = 1, .per_s = 1 };
+	own.nbudget = 1;
+	own.budget[0] = (struct gate_rate_spec){ .count = 1, .per_s = 1 };
+	add_record(l, &own);
 }
 static void spoil_rate(struct item_list *l)
 {
-	add_own(l, "tenant:t", GATE_LIMIT)->scope[0].limits.nrates = 1;
+	struct gate_own own = own_of("tenant:t", GATE_LIMIT);
+
+	own.scope[0].limits.nrates = 1;
+	add_record(l, &own);
 }
 static void spoil_room(struct item_list *l)
 {
@@ -327,10 +349,14 @@ static void test_a_set_that_cannot_be_saved_changes_nothing(void **state)
 static void test_what_has_expired_since_the_export_is_left_out(void **state)
 {
 	struct item_list l = { 0 };
+	struct gate_own past = own_of("vm:a", GATE_ALLOW);
+	struct gate_own later = own_of("tenant:t", GATE_BLOCK);
 
+	past.scope[0].expires = fake_now() - 1;
+	later.scope[0].expires = fake_now() + 1;
 	add_vm(&l, "a");
-	add_own(&l, "vm:a", GATE_ALLOW)->scope[0].expires = fake_now() - 1;
-	add_own(&l, "tenant:t", GATE_BLOCK)->scope[0].expires = fake_now() + 1;
+	add_record(&l, &past);
+	add_record(&l, &later);
 	assert_int_equal(apply(&l, false), 0);
 	assert_string_equal(box.text, "+ vm:a\n+ tenant:t\n");
 	assert_string_equal(box_effective(&box, "vm:a", 0), "limit default");
@@ -357,8 +383,8 @@ static void test_a_hundred_thousand_at_once(void **state)
 	fake_gate_free(&box.g);
 	box_open(&box, MANY + 1, NULL);
 	for (size_t i = 0; i < MANY; i++) {
-		struct gate_set_item *vm = &l.items[i], *own = &l.items[MANY + i];
-		struct gate_subject s = { .kind = GATE_S_VM };
+		struct gate_set_item *vm = &l.items[i], *item = &l.items[MANY + i];
+		struct gate_own own;
 
 		vm->is_vm = true;
 		vm->vm.binding = -1;
@@ -367,9 +393,11 @@ static void test_a_hundred_thousand_at_once(void **state)
 		memcpy(vm->vm.macs[0], &(uint64_t){ 0x5452 | i << 16 }, 6);
 		snprintf(vm->vm.name, sizeof(vm->vm.name), "vm%zu", i);
 		snprintf(vm->vm.tenant, sizeof(vm->vm.tenant), "t%zu", i % 50);
-		memcpy(s.name, vm->vm.name, sizeof(s.name));
-		gate_own_init(&own->own, &s);
-		own->own.scope[0].state = i % 2 ? GATE_BLOCK : GATE_ALLOW;
+		item->subject.kind = GATE_S_VM;
+		memcpy(item->subject.name, vm->vm.name, sizeof(vm->vm.name));
+		gate_own_init(&own, &item->subject);
+		own.scope[0].state = i % 2 ? GATE_BLOCK : GATE_ALLOW;
+		item->own = gate_own_pack(&own);
 	}
 	l.n = 2 * MANY;
 	start = now_s();

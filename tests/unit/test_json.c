@@ -350,7 +350,7 @@ static void test_items_round_trip(void **state)
 		gate_buf_putc(&b, '\0');
 		assert_string_equal(b.data, lines[i]);
 		gate_buf_free(&b);
-		gate_json_item_clear(&it);
+		gate_set_item_clear(&it);
 	}
 }
 
