@@ -153,7 +153,7 @@ MINUTES ?= 60
 soak: deps
 	@$(MAKE) --no-print-directory WERROR=1 all
 	@GATE25_BUILD=$(abspath $(B)) /usr/bin/python3 -B scripts/soak.py --minutes $(MINUTES) --csv $(B)/soak.csv
-# Tests that repeat what they do, as often as it takes to be sure: half an hour.
+# Tests that repeat what they do, as often as it takes to be sure: three quarters of an hour.
 check-long: deps
 	@$(MAKE) --no-print-directory WERROR=1 tests
 	@GATE25_LONG=1 $(RUN) net tests/vm/long_systemd.py
