@@ -13,15 +13,13 @@ void gate_buf_free(struct gate_buf *b)
 	*b = (struct gate_buf){ 0 };
 }
 
-char *gate_buf_room(struct gate_buf *b, size_t n)
+char *gate_buf_grow(struct gate_buf *b, size_t n)
 {
 	size_t size = b->size ? b->size : BUF_FIRST_SIZE;
 	char *data;
 
 	if (b->failed)
 		return NULL;
-	if (b->size - b->len >= n)
-		return b->data + b->len;
 	while (size - b->len < n)
 		size *= 2;
 	data = realloc(b->data, size);
@@ -43,14 +41,13 @@ char *gate_buf_steal(struct gate_buf *b, size_t *len)
 	return data;
 }
 
-void gate_buf_add(struct gate_buf *b, const char *s, size_t n)
+static unsigned digits_of(uint64_t v)
 {
-	char *p = gate_buf_room(b, n);
+	unsigned n = 1;
 
-	if (!p)
-		return;
-	memcpy(p, s, n);
-	b->len += n;
+	for (; v >= 10000; v /= 10000)
+		n += 4;
+	return n + (v >= 10) + (v >= 100) + (v >= 1000);
 }
 
 /* Two digits at a time, from the end: half the divisions. */
@@ -60,18 +57,15 @@ char *gate_buf_format_u64(char *p, uint64_t v)
 				    "25262728293031323334353637383940414243444546474849"
 				    "50515253545556575859606162636465666768697071727374"
 				    "75767778798081828384858687888990919293949596979899";
-	char digits[GATE_U64_DIGITS], *at = digits + sizeof(digits);
-	size_t n;
+	char *end = p + digits_of(v), *at = end;
 
 	for (; v >= 100; v /= 100)
 		at = memcpy(at - 2, &pairs[2 * (v % 100)], 2);
 	if (v >= 10)
-		at = memcpy(at - 2, &pairs[2 * v], 2);
+		memcpy(p, &pairs[2 * v], 2);
 	else
-		*--at = (char)('0' + v);
-	n = (size_t)(digits + sizeof(digits) - at);
-	memcpy(p, at, n);
-	return p + n;
+		*p = (char)('0' + v);
+	return end;
 }
 
 void gate_buf_u64(struct gate_buf *b, uint64_t v)
@@ -160,15 +154,19 @@ static void escape_label(struct gate_buf *b, unsigned char c)
 static void escape(struct gate_buf *b, const char *text,
 		   void (*special)(struct gate_buf *, unsigned char))
 {
+	/* printable ASCII but for the two that are escaped */
+	static const bool as_it_is[256] = { [0x20 ... '"' - 1] = true,
+					    ['"' + 1 ... '\\' - 1] = true,
+					    ['\\' + 1 ... 0x7e] = true };
 	const unsigned char *s = (const unsigned char *)text;
 	const unsigned char *plain = s;
 	size_t n;
 
-	while (*s) {
-		if (*s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\') {
+	for (;;) {
+		while (as_it_is[*s])
 			s++;
-			continue;
-		}
+		if (!*s)
+			break;
 		n = utf8_length(s);
 		if (n > 1) {
 			s += n;

@@ -23,12 +23,11 @@ struct gate_buf {
 #define GATE_U64_DIGITS 20
 
 void gate_buf_free(struct gate_buf *b);
-/* Makes room for n more bytes; NULL when memory is short, else where they go. */
-char *gate_buf_room(struct gate_buf *b, size_t n);
+/* Takes memory for n more bytes; NULL when it is short, else where they go. */
+char *gate_buf_grow(struct gate_buf *b, size_t n);
 /* Gives the bytes to the caller, who frees them; the buffer is empty afterwards. */
 char *gate_buf_steal(struct gate_buf *b, size_t *len);
 
-void gate_buf_add(struct gate_buf *b, const char *s, size_t n);
 void gate_buf_u64(struct gate_buf *b, uint64_t v);
 void gate_buf_i64(struct gate_buf *b, int64_t v);
 void gate_buf_printf(struct gate_buf *b, const char *fmt, ...)
@@ -40,6 +39,22 @@ void gate_buf_label(struct gate_buf *b, const char *s);
 
 /* Writes the decimal form at `p`, which has room for GATE_U64_DIGITS; returns its end. */
 char *gate_buf_format_u64(char *p, uint64_t v);
+
+/* Makes room for n more bytes; NULL when memory is short, else where they go. */
+static inline char *gate_buf_room(struct gate_buf *b, size_t n)
+{
+	return b->size - b->len >= n && !b->failed ? b->data + b->len : gate_buf_grow(b, n);
+}
+
+static inline void gate_buf_add(struct gate_buf *b, const char *s, size_t n)
+{
+	char *p = gate_buf_room(b, n);
+
+	if (!p)
+		return;
+	memcpy(p, s, n);
+	b->len += n;
+}
 
 static inline void gate_buf_puts(struct gate_buf *b, const char *s)
 {
