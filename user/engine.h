@@ -146,8 +146,9 @@ const struct gate_own *gate_engine_own(struct gate_engine *e, const struct gate_
  */
 int gate_engine_effective(struct gate_engine *e, const struct gate_subject *s, uint16_t on,
 			  struct gate_effective *out, struct gate_error *err);
-/* The same for the VM on a slot, by the shortest way; a free one has the default's. */
-void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on,
+/* The same for the VM on a slot at a time (Unix s), by the shortest way; a free one has the
+ * default's. */
+void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on, int64_t now,
 				struct gate_effective *out);
 /* The VM on a slot, NULL = free. For lists: slots 0 .. max_vms - 1; slot 0 is "unknown". */
 const struct gate_vm_spec *gate_engine_vm(struct gate_engine *e, uint32_t slot);

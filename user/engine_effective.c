@@ -187,10 +187,10 @@ void gate_engine_effective_if(struct gate_engine *e, const struct gate_subject *
 	conclude(&w);
 }
 
-void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on,
+void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on, int64_t now,
 				struct gate_effective *out)
 {
-	struct walk w = { .e = e, .scope = scope_of(e, on), .now = engine_now_s(), .out = out };
+	struct walk w = { .e = e, .scope = scope_of(e, on), .now = now, .out = out };
 
 	memset(out, 0, sizeof(*out));
 	if (slot && slot < e->m->conf->max_vms && e->by_slot[slot])

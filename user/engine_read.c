@@ -55,15 +55,15 @@ void gate_engine_slot_subject(struct gate_engine *e, uint32_t slot, struct gate_
 
 static uint32_t active_of(const struct gate_engine *e, uint32_t slot)
 {
-	uint32_t fixed = e->m->scopes + 1, more = gate_sync_override_sets(e->sync, slot), sum = 0;
+	uint32_t fixed = e->m->scopes + 1, overrides = e->m->vms[slot].override_base, sum = 0;
 	const struct gate_bucket_set *sets = &e->m->buckets[slot * fixed];
 
 	for (uint32_t i = 0; i < fixed; i++)
 		sum += sets[i].active;
-	if (!more)
+	if (!overrides) /* of nearly all: nothing more is looked at */
 		return (int32_t)sum > 0 ? sum : 0;
-	sets = &e->m->buckets[e->m->vms[slot].override_base];
-	for (uint32_t i = 0; i < more; i++)
+	sets = &e->m->buckets[overrides];
+	for (uint32_t i = 0; i < gate_sync_override_sets(e->sync, slot); i++)
 		sum += sets[i].active;
 	return (int32_t)sum > 0 ? sum : 0;
 }

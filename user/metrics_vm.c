@@ -7,6 +7,7 @@
  * piece by piece while the scraper takes it: 4 MB that are walked in place of 11 MB
  * that would have to lie somewhere.
  */
+#include "clock.h"
 #include "metrics_priv.h"
 
 #include <stdio.h>
@@ -22,9 +23,9 @@ struct vm {
 	struct gate_counters counters;
 };
 
-/* VMs, and bytes of prepared text, that one piece is made of. */
-#define PIECE_VMS   256
-#define PIECE_BYTES 65536
+/* VMs, and bytes of prepared text, that one piece is made of: the CPU's nearest cache holds it. */
+#define PIECE_VMS   64
+#define PIECE_BYTES 16384
 
 #define TAIL_MAX  64
 #define TAILS_MAX (METRIC_SERIES_MAX * GATE_MAX_PORTS)
@@ -50,6 +51,7 @@ struct gate_metrics_vms {
 	struct gate_port_counters *port; /* by VM and gated port; NULL with one port */
 	const struct gate_conf *conf;
 	size_t n;
+	int64_t now; /* Unix s */
 	bool openmetrics, all;
 	/* where the next piece begins */
 	unsigned family;
@@ -260,7 +262,7 @@ static void read_vm(struct gate_metrics_vms *s, uint32_t slot, const struct gate
 		memcpy(&s->port[s->n * nports], &m->port_counters[slot * nports],
 		       nports * sizeof(*s->port));
 	add_labels(s, v, spec);
-	gate_engine_slot_effective(s->source->engine, slot, 0, &eff);
+	gate_engine_slot_effective(s->source->engine, slot, 0, s->now, &eff);
 	v->expires = eff.expires;
 	add_info(s, v, spec, &eff);
 	s->n++;
@@ -299,6 +301,7 @@ struct gate_metrics_vms *gate_metrics_vms_open(const struct gate_metrics_source 
 		return NULL;
 	s->source = source;
 	s->conf = source->maps->conf;
+	s->now = gate_clock_unix_ns() / (int64_t)GATE_NSEC_PER_SEC;
 	s->openmetrics = openmetrics;
 	s->all = source->per_vm == GATE_PER_VM_ALL;
 	s->vm = malloc((n + 1) * sizeof(*s->vm));

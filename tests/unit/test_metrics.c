@@ -41,7 +41,7 @@ void gate_engine_counters(struct gate_engine *e, uint32_t slot, struct gate_coun
 	*flows_active = active[slot];
 }
 
-void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on,
+void gate_engine_slot_effective(struct gate_engine *e, uint32_t slot, uint16_t on, int64_t now,
 				struct gate_effective *out)
 {
 	*out = effective[slot];
