@@ -80,6 +80,13 @@ struct {
 } reasons SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GATE_UNTOLD_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} untold SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");

@@ -120,7 +120,7 @@ const struct gate_map_desc gate_map_desc[GATE_NMAPS] = {
 	ARRAY(flows, flows),	 ARRAY(dests, dests),	     TABLE(ports, ports),
 	TABLE(mac_owner, macs),	 TABLE(ip_owner, addresses), TABLE(macs, macs),
 	TABLE(ips, addresses),	 TABLE(exempt, exempt),	     TABLE(reasons, NULL),
-	TABLE(events, NULL),
+	TABLE(untold, NULL),	 TABLE(events, NULL),
 };
 
 /* Bytes of one element of an array. */

@@ -45,6 +45,7 @@ enum gate_map {
 	GATE_MAP_ips,
 	GATE_MAP_exempt,
 	GATE_MAP_reasons,
+	GATE_MAP_untold,
 	GATE_MAP_events,
 	GATE_NMAPS
 };

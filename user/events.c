@@ -2,6 +2,7 @@
 #include "events.h"
 #include "json.h"
 #include "log.h"
+#include "usage.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -171,12 +172,11 @@ static void tell_lost(struct gate_events *v, uint64_t *told, uint64_t now, const
 
 void gate_events_tell_lost(struct gate_events *v)
 {
-	const struct gate_global *g = v->maps->global;
+	struct gate_untold_sums now;
 
-	tell_lost(v, &v->lost, __atomic_load_n(&g->events_lost, __ATOMIC_RELAXED),
-		  "the ring was full");
-	tell_lost(v, &v->rationed, __atomic_load_n(&g->events_rationed, __ATOMIC_RELAXED),
-		  "each VM has a ration");
+	gate_usage_untold(v->maps, &now);
+	tell_lost(v, &v->lost, now.lost, "the ring was full");
+	tell_lost(v, &v->rationed, now.rationed, "each VM has a ration");
 }
 
 static int on_minute(sd_event_source *s, uint64_t usec, void *arg)
@@ -211,6 +211,7 @@ int gate_events_open(struct gate_events **out, sd_event *ev, struct gate_engine 
 		     const struct gate_maps *m, struct gate_error *err)
 {
 	struct gate_events *v = calloc(1, sizeof(*v));
+	struct gate_untold_sums untold;
 	int r;
 
 	if (!v)
@@ -218,8 +219,9 @@ int gate_events_open(struct gate_events **out, sd_event *ev, struct gate_engine 
 	v->engine = e;
 	v->maps = m;
 	if (m->global) {
-		v->lost = m->global->events_lost;
-		v->rationed = m->global->events_rationed;
+		gate_usage_untold(m, &untold);
+		v->lost = untold.lost;
+		v->rationed = untold.rationed;
 	}
 	r = ev ? open_ring(v, ev, m->events, err) : 0;
 	if (r) {

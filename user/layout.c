@@ -33,6 +33,11 @@
 	{                                                                                          \
 		map, "value", 0, bytes, count, bytes                                               \
 	}
+/* A word with a name: the index is what the name stands for. */
+#define ELEMENT(map, name, index)                                                                  \
+	{                                                                                          \
+		map, name, index, 8, 1, 8                                                          \
+	}
 
 const struct gate_layout_field gate_layout[] = {
 	FIELD("conf", struct gate_conf, flags), FIELD("conf", struct gate_conf, revision),
@@ -120,8 +125,10 @@ const struct gate_layout_field gate_layout[] = {
 	FIELD("exempt.key", struct gate_exempt_key, scope),
 	LIST("exempt.key", struct gate_exempt_key, addr), VALUE("exempt", 4, 1),
 
-/* The index is what the name stands for. */
-#define X(name, text, verdict) { "reasons", text, GATE_R_##name, 8, 1, 8 },
+	ELEMENT("untold", "rationed", GATE_UNTOLD_RATIONED),
+	ELEMENT("untold", "lost", GATE_UNTOLD_LOST),
+
+#define X(name, text, verdict) ELEMENT("reasons", text, GATE_R_##name),
 	GATE_REASONS(X)
 #undef X
 };

@@ -12,7 +12,7 @@
 
 struct gate_maps {
 	/* hashes, tries, the ring: by file descriptor, -1 while closed */
-	int ports, mac_owner, ip_owner, macs, ips, exempt, reasons, events;
+	int ports, mac_owner, ip_owner, macs, ips, exempt, reasons, untold, events;
 
 	/* mmap-ed arrays */
 	struct gate_conf *conf;
@@ -34,7 +34,7 @@ struct gate_maps {
 	uint32_t nheads, nnodes, nbuckets, nbudgets;
 	uint32_t scopes; /* gate_scopes(conf->nports) */
 
-	int ncpus; /* possible CPUs, for `reasons` */
+	int ncpus; /* possible CPUs, for `reasons` and `untold` */
 };
 
 /*

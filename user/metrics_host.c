@@ -174,14 +174,16 @@ static void problems(const struct gate_metrics_source *s, bool openmetrics, stru
 
 void gate_metrics_host(const struct gate_metrics_source *s, bool openmetrics, struct gate_buf *b)
 {
+	struct gate_untold_sums untold;
+
 	host_sums(s, openmetrics, b);
 	drops(s, openmetrics, b);
 	attachment(s, openmetrics, b);
 	maps(s, openmetrics, b);
 	gate_metrics_family(b, openmetrics, "gate25_events_lost", METRIC_COUNTER,
 			    "Events for which the ring buffer had no room.");
-	sample(b, "gate25_events_lost_total",
-	       __atomic_load_n(&s->maps->global->events_lost, __ATOMIC_RELAXED));
+	gate_usage_untold(s->maps, &untold);
+	sample(b, "gate25_events_lost_total", untold.lost);
 	gate_metrics_family(b, openmetrics, "gate25_policy_revision", METRIC_GAUGE,
 			    "Number of the policy in force; each change raises it.");
 	sample(b, "gate25_policy_revision", s->maps->conf->revision);

@@ -356,5 +356,5 @@ void gate_upgrade_carry_vm(struct gate_upgrade *u, struct gate_maps *to, uint32_
 void gate_upgrade_finish(struct gate_upgrade *u, struct gate_maps *to)
 {
 	gate_upgrade_carry(u, to);
-	gate_upgrade_reasons(u, to);
+	gate_upgrade_cpu_words(u, to);
 }

@@ -58,12 +58,14 @@ void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to)
 	move_element(u, GATE_MAP_global, 0, to->global, none);
 }
 
-/* ---- reasons: a word for each CPU, by the number that a name has in the source ---- */
+/* ---- words for each CPU: an element for each name, by the number that it has in the source ----
+ */
 
-static int our_reason(const char *name)
+/* Our number for an element of the source, -1 = it is none of this map, or unknown to us. */
+static int our_number(const struct gate_layout_field *f, const char *map)
 {
-	for (size_t i = 0; i < gate_layout_count; i++)
-		if (!strcmp(gate_layout[i].map, "reasons") && !strcmp(gate_layout[i].name, name))
+	for (size_t i = 0; i < gate_layout_count && !strcmp(f->map, map); i++)
+		if (!strcmp(gate_layout[i].map, map) && !strcmp(gate_layout[i].name, f->name))
 			return (int)gate_layout[i].offset;
 	return -1;
 }
@@ -89,9 +91,10 @@ static uint64_t *words_before(const struct gate_upgrade *u, uint32_t *count)
  * To one word beside our own counts, for those are the running programs': what a CPU
  * adds while we add would be lost. The source's own words are nobody's any more.
  */
-static void move_reason(const struct gate_upgrade *u, uint32_t from, uint64_t *mine, uint64_t *word)
+static void move_cpus(const struct gate_upgrade *u, enum gate_map map, uint32_t from,
+		      uint64_t *mine, uint64_t *word)
 {
-	const int fd = u->map[GATE_MAP_reasons].fd;
+	const int fd = u->map[map].fd;
 	uint64_t sum = 0;
 
 	if (bpf_map_lookup_elem(fd, &from, word) < 0)
@@ -105,24 +108,53 @@ static void move_reason(const struct gate_upgrade *u, uint32_t from, uint64_t *m
 	bpf_map_update_elem(fd, &from, word, BPF_ANY);
 }
 
-void gate_upgrade_reasons(const struct gate_upgrade *u, struct gate_maps *to)
+static bool has_words(const struct source_map *m)
+{
+	return m->fd >= 0 && m->value_size == WORD;
+}
+
+static void move_reasons(const struct gate_upgrade *u, struct gate_maps *to, uint64_t *word)
 {
 	const struct source_map *m = &u->map[GATE_MAP_reasons];
-	uint64_t *word = calloc((size_t)u->ncpus, WORD);
 	uint32_t nbefore;
 	uint64_t *before = words_before(u, &nbefore);
 
-	for (size_t i = 0; i < u->nfields && word && m->fd >= 0 && m->value_size == WORD; i++) {
+	for (size_t i = 0; i < u->nfields && has_words(m); i++) {
 		const struct gate_layout_field *f = &u->layout[i];
-		const int mine = strcmp(f->map, "reasons") ? -1 : our_reason(f->name);
+		const int mine = our_number(f, "reasons");
 		/* the second half is what would have been refused */
 		for (uint32_t would = 0; would < 2 && mine >= 0; would++) {
 			const uint32_t from = f->offset + would * (m->entries / 2);
 			uint64_t *sum = (uint64_t *)&to->global->reasons[would * GATE_R_MAX + mine];
-			move_reason(u, from, sum, word);
+			move_cpus(u, GATE_MAP_reasons, from, sum, word);
 			if (from < nbefore)
 				move_word(sum, &before[from]);
 		}
 	}
+}
+
+static void move_untold(const struct gate_upgrade *u, struct gate_maps *to, uint64_t *word)
+{
+	uint64_t *const sums[] = {
+		[GATE_UNTOLD_RATIONED] = (uint64_t *)&to->global->events_rationed,
+		[GATE_UNTOLD_LOST] = (uint64_t *)&to->global->events_lost,
+	};
+
+	_Static_assert(sizeof(sums) == GATE_UNTOLD_MAX * sizeof(*sums), "a sum for each");
+	for (size_t i = 0; i < u->nfields && has_words(&u->map[GATE_MAP_untold]); i++) {
+		const int mine = our_number(&u->layout[i], "untold");
+		if (mine >= 0)
+			move_cpus(u, GATE_MAP_untold, u->layout[i].offset, sums[mine], word);
+	}
+}
+
+void gate_upgrade_cpu_words(const struct gate_upgrade *u, struct gate_maps *to)
+{
+	uint64_t *word = calloc((size_t)u->ncpus, WORD);
+
+	if (!word)
+		return;
+	move_reasons(u, to, word);
+	move_untold(u, to, word);
 	free(word);
 }

@@ -48,6 +48,6 @@ void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to, uint
 
 /* upgrade_counters.c: counters are taken out of the source. */
 void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to);
-void gate_upgrade_reasons(const struct gate_upgrade *u, struct gate_maps *to);
+void gate_upgrade_cpu_words(const struct gate_upgrade *u, struct gate_maps *to);
 
 #endif

@@ -140,21 +140,41 @@ size_t gate_usage_read(const struct gate_maps *m, struct gate_usage out[GATE_USA
 	return n;
 }
 
+/* A word that each CPU has of its own, all together; `cpus` has room for them. */
+static uint64_t sum_cpus(const struct gate_maps *m, int fd, uint32_t key, uint64_t *cpus)
+{
+	uint64_t sum = 0;
+
+	if (bpf_map_lookup_elem(fd, &key, cpus))
+		return 0;
+	for (int cpu = 0; cpu < m->ncpus; cpu++)
+		sum += cpus[cpu];
+	return sum;
+}
+
 void gate_usage_reasons(const struct gate_maps *m, struct gate_reason_sums *out)
 {
 	uint64_t *cpus = calloc((size_t)m->ncpus, sizeof(*cpus));
 	uint32_t key;
-	int cpu;
 
 	memset(out, 0, sizeof(*out));
 	for (key = 0; cpus && key < 2 * GATE_R_MAX; key++) {
 		uint64_t *sum = key < GATE_R_MAX ? &out->taken[key] : &out->would[key - GATE_R_MAX];
 
-		*sum = m->global->reasons[key];
-		if (bpf_map_lookup_elem(m->reasons, &key, cpus))
-			continue;
-		for (cpu = 0; cpu < m->ncpus; cpu++)
-			*sum += cpus[cpu];
+		*sum = m->global->reasons[key] + sum_cpus(m, m->reasons, key, cpus);
 	}
+	free(cpus);
+}
+
+void gate_usage_untold(const struct gate_maps *m, struct gate_untold_sums *out)
+{
+	uint64_t *cpus = calloc((size_t)m->ncpus, sizeof(*cpus));
+
+	*out = (struct gate_untold_sums){ .rationed = m->global->events_rationed,
+					  .lost = m->global->events_lost };
+	if (!cpus)
+		return;
+	out->rationed += sum_cpus(m, m->untold, GATE_UNTOLD_RATIONED, cpus);
+	out->lost += sum_cpus(m, m->untold, GATE_UNTOLD_LOST, cpus);
 	free(cpus);
 }

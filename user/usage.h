@@ -28,4 +28,10 @@ struct gate_reason_sums {
 };
 void gate_usage_reasons(const struct gate_maps *m, struct gate_reason_sums *out);
 
+/* Events that nobody was told of, likewise over all CPUs and upgrades. */
+struct gate_untold_sums {
+	uint64_t rationed, lost;
+};
+void gate_usage_untold(const struct gate_maps *m, struct gate_untold_sums *out);
+
 #endif

@@ -438,11 +438,21 @@ struct gate_trace {
 	__u32 pad2;
 };
 
-/* gate_global: one element, host-wide words written by the programs */
+/* Events that nobody was told of, and why: places in `untold`. */
+enum gate_untold {
+	GATE_UNTOLD_RATIONED, /* the VM's ration was spent */
+	GATE_UNTOLD_LOST,     /* the ring was full */
+	GATE_UNTOLD_MAX
+};
+
+/*
+ * gate_global: one element, host-wide words. The sums are of before an upgrade, beside
+ * what the maps of each CPU count.
+ */
 struct gate_global {
 	__u64 events_lost;
 	__u64 events_rationed;
-	__u64 reasons[2 * GATE_R_MAX]; /* of before an upgrade: beside what `reasons` counts */
+	__u64 reasons[2 * GATE_R_MAX];
 	struct gate_trace trace;
 };
 
@@ -463,6 +473,7 @@ struct gate_global {
  *   flows      ARRAY[max_vms * flow_sets] gate_flow_set
  *   dests      ARRAY[max_vms * dest_sets] gate_dest_set
  *   reasons    PERCPU_ARRAY[2 * GATE_R_MAX] u64: taken, then would (not enforced)
+ *   untold     PERCPU_ARRAY[GATE_UNTOLD_MAX] u64
  *   events     RINGBUF gate_event
  */
 

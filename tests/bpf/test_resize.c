@@ -283,10 +283,10 @@ static void test_resize_one_map(void **state)
 	gate_bpf_close(b);
 }
 
-static void test_resize_reasons(void **state)
+static void test_resize_words_of_each_cpu(void **state)
 {
 	struct gate_config c;
-	uint32_t key = GATE_R_BLOCKED;
+	uint32_t key = GATE_R_BLOCKED, lost = GATE_UNTOLD_LOST;
 
 	nsbox_config(&c, "gate");
 	struct gate_bpf *b = bpfbox_open(&c);
@@ -295,15 +295,18 @@ static void test_resize_reasons(void **state)
 	assert_non_null(v);
 	v[0] = 42;
 	assert_int_equal(bpf_map_update_elem(b->maps.reasons, &key, v, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(b->maps.untold, &lost, v, BPF_ANY), 0);
 	gate_bpf_close(b);
 	for (uint32_t max_vms = 128; max_vms <= 256; max_vms *= 2) {
 		struct gate_reason_sums sums;
+		struct gate_untold_sums untold;
 
 		c.max_vms = max_vms;
 		b = bpfbox_open(&c);
 		/* the new programs, swapped already, count */
 		v[0] = 8;
 		assert_int_equal(bpf_map_update_elem(b->maps.reasons, &key, v, BPF_ANY), 0);
+		assert_int_equal(bpf_map_update_elem(b->maps.untold, &lost, v, BPF_ANY), 0);
 		gate_bpf_settle(b);
 		/* and nobody but them writes where they do */
 		assert_int_equal(bpf_map_lookup_elem(b->maps.reasons, &key, v), 0);
@@ -311,6 +314,9 @@ static void test_resize_reasons(void **state)
 		gate_usage_reasons(&b->maps, &sums);
 		assert_int_equal(sums.taken[GATE_R_BLOCKED], max_vms == 128 ? 50 : 58);
 		assert_int_equal(sums.would[GATE_R_BLOCKED], 0);
+		gate_usage_untold(&b->maps, &untold);
+		assert_int_equal(untold.lost, max_vms == 128 ? 50 : 58);
+		assert_int_equal(untold.rationed, 0);
 		gate_bpf_close(b);
 	}
 	free(v);
@@ -431,7 +437,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_resize_cut_short, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_too_small, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_one_map, bpfbox_remove),
-		cmocka_unit_test_teardown(test_resize_reasons, bpfbox_remove),
+		cmocka_unit_test_teardown(test_resize_words_of_each_cpu, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_carries_one_vm, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_rolled_back, bpfbox_remove),
 		cmocka_unit_test_teardown(test_programs_go_back, bpfbox_remove),

@@ -41,7 +41,7 @@ static void make_tables(struct gate_maps *m, uint32_t max_vms)
 	m->ips = make_map(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct gate_ip_key),
 			  sizeof(struct gate_address), n);
 	m->exempt = make_map(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct gate_exempt_key), 4, n);
-	m->reasons = m->events = -1;
+	m->reasons = m->untold = m->events = -1;
 }
 
 static void make_arrays(struct fake_gate *g)

@@ -94,6 +94,7 @@ static void map_all(struct testgate *t)
 	t->m.ips = bpf_map__fd(t->skel->maps.ips);
 	t->m.exempt = bpf_map__fd(t->skel->maps.exempt);
 	t->m.reasons = bpf_map__fd(t->skel->maps.reasons);
+	t->m.untold = bpf_map__fd(t->skel->maps.untold);
 	t->m.events = bpf_map__fd(t->skel->maps.events);
 }
 
@@ -174,6 +175,8 @@ void testgate_reset(struct testgate *t)
 	empty_map(t->m.exempt, sizeof(struct gate_exempt_key));
 	for (uint32_t i = 0; i < n; i++)
 		bpf_map_update_elem(t->m.reasons, &i, zero, 0);
+	for (uint32_t i = 0; i < GATE_UNTOLD_MAX; i++)
+		bpf_map_update_elem(t->m.untold, &i, zero, 0);
 	free(zero);
 	t->next_node = 1;
 	t->m.conf->flags = GATE_CONF_ENFORCE | GATE_CONF_BACKSTOP;

@@ -256,6 +256,7 @@ _Noreturn static inline void serve(void)
 					 .ips = -1,
 					 .exempt = -1,
 					 .reasons = -1,
+					 .untold = -1,
 					 .events = -1,
 					 .conf = &conf,
 					 .global = &global,

@@ -120,6 +120,7 @@ static int setup(void **state)
 				   .ips = -1,
 				   .exempt = -1,
 				   .reasons = -1,
+				   .untold = -1,
 				   .events = -1,
 				   .conf = &conf,
 				   .global = &global,

@@ -45,6 +45,7 @@ static int setup(void **state)
 				   .ips = -1,
 				   .exempt = -1,
 				   .reasons = -1,
+				   .untold = -1,
 				   .events = -1,
 				   .conf = &conf,
 				   .global = &global,
@@ -149,6 +150,30 @@ static void test_reasons_are_summed_over_cpus(void **state)
 	close(maps.reasons);
 }
 
+static void test_untold_events_are_summed_over_cpus(void **state)
+{
+	struct gate_untold_sums sums;
+	uint32_t key = GATE_UNTOLD_LOST;
+	uint64_t *values;
+
+	maps.ncpus = libbpf_num_possible_cpus();
+	maps.untold =
+		bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "t_untold", 4, 8, GATE_UNTOLD_MAX, NULL);
+	if (maps.untold < 0)
+		skip();
+	values = calloc((size_t)maps.ncpus, sizeof(*values));
+	for (int i = 0; i < maps.ncpus; i++)
+		values[i] = 3;
+	assert_int_equal(bpf_map_update_elem(maps.untold, &key, values, BPF_ANY), 0);
+	global.events_lost = 7; /* of before an upgrade */
+	global.events_rationed = 1;
+	gate_usage_untold(&maps, &sums);
+	assert_int_equal(sums.lost, 7 + 3 * maps.ncpus);
+	assert_int_equal(sums.rationed, 1);
+	free(values);
+	close(maps.untold);
+}
+
 /* ---- what is left in a bucket ---- */
 
 static void test_bucket_left(void **state)
@@ -191,6 +216,7 @@ int main(void)
 		cmocka_unit_test_setup(test_usage_counts_tables, setup),
 		cmocka_unit_test_setup(test_usage_counts_arrays, setup),
 		cmocka_unit_test_setup(test_reasons_are_summed_over_cpus, setup),
+		cmocka_unit_test_setup(test_untold_events_are_summed_over_cpus, setup),
 		cmocka_unit_test(test_bucket_left),
 	};
 
