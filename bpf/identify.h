@@ -62,15 +62,55 @@ static __always_inline const struct gate_address *ip_lookup(__u32 slot, const __
 	return bpf_map_lookup_elem(&ips, &key);
 }
 
-/* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
-static __always_inline __u32 slot_by_source(__u32 ifindex, const struct frame *f, __u32 otherwise)
+/*
+ * Tables of who is where. A look-up in a hash makes several calls and misses as many
+ * cache lines, so each CPU keeps what it found; a change of either table, however
+ * small, makes it ask again. The edition is read before the table (atomics with a
+ * result are full barriers), else what is from before a change could pass for new.
+ */
+static __always_inline bool is_current(const struct gate_conf *c, __u32 edition)
 {
-	struct gate_mac_owner_key mac = { .ifindex = ifindex };
-	struct gate_ip_key ip = { .prefixlen = 32 + 128, .slot = 0 };
+	return edition == *(const volatile __u32 *)&c->ports_edition;
+}
+
+static __always_inline __u32 edition_before_look(struct gate_conf *c)
+{
+	return __sync_fetch_and_add(&c->ports_edition, 0);
+}
+
+/* The VM that has registered the frame's MAC on this port; 0 = none. */
+static __always_inline const __u32 *find_owner(struct gate_conf *c, __u32 ifindex,
+					       const struct frame *f)
+{
+	struct gate_mac_owner_key key = { .ifindex = ifindex };
+	__u64 mac = mac_word(f->mac);
+	__u32 way = mac * 0x9e3779b97f4a7c15ULL >> (64 - KNOWN_MACS_BITS), edition;
+	struct known_mac *k = bpf_map_lookup_elem(&known_macs, &way);
 	__u32 *slot;
 
-	__builtin_memcpy(mac.mac, f->mac, 6);
-	slot = bpf_map_lookup_elem(&mac_owner, &mac);
+	if (!k)
+		return 0;
+	if (k->mac == mac && k->ifindex == ifindex && is_current(c, k->edition))
+		return &k->slot;
+	edition = edition_before_look(c);
+	__builtin_memcpy(key.mac, f->mac, 6);
+	slot = bpf_map_lookup_elem(&mac_owner, &key);
+	if (!slot)
+		return 0;
+	k->mac = mac;
+	k->ifindex = ifindex;
+	k->edition = edition;
+	k->slot = *slot;
+	return &k->slot;
+}
+
+/* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
+static __always_inline __u32 slot_by_source(struct gate_conf *c, __u32 ifindex,
+					    const struct frame *f, __u32 otherwise)
+{
+	struct gate_ip_key ip = { .prefixlen = 32 + 128, .slot = 0 };
+	const __u32 *slot = find_owner(c, ifindex, f);
+
 	if (slot)
 		return *slot;
 	if (ifindex)
@@ -80,12 +120,7 @@ static __always_inline __u32 slot_by_source(__u32 ifindex, const struct frame *f
 	return slot ? *slot : otherwise;
 }
 
-/*
- * What the daemon says of a port. A look-up in a hash makes several calls and misses
- * as many cache lines, so each CPU keeps what it found; a change of the table, however
- * small, makes it ask again. The edition is read before the table (atomics with a
- * result are full barriers), else what is from before a change could pass for new.
- */
+/* What the daemon says of a port. */
 static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 ifindex)
 {
 	__u32 way = ifindex & (KNOWN_PORTS - 1), edition;
@@ -94,9 +129,9 @@ static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 if
 
 	if (!k)
 		return 0;
-	if (k->ifindex == ifindex && k->edition == *(volatile __u32 *)&c->ports_edition)
+	if (k->ifindex == ifindex && is_current(c, k->edition))
 		return &k->port;
-	edition = __sync_fetch_and_add(&c->ports_edition, 0);
+	edition = edition_before_look(c);
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
 		return 0;
@@ -106,10 +141,11 @@ static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 if
 	return &k->port;
 }
 
-static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 ifindex,
-					  const struct frame *f)
+static __always_inline __u32 slot_of_port(struct gate_conf *c, const struct gate_port *port,
+					  __u32 ifindex, const struct frame *f)
 {
-	return port->flags & GATE_PORT_TRUNK ? slot_by_source(ifindex, f, port->slot) : port->slot;
+	return port->flags & GATE_PORT_TRUNK ? slot_by_source(c, ifindex, f, port->slot)
+					     : port->slot;
 }
 
 /* A slot that is not there cannot be; should it be all the same, it opens nothing. */

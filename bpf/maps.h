@@ -72,6 +72,23 @@ struct {
 	__type(value, struct known_port);
 } known_ports SEC(".maps");
 
+/* Likewise of `mac_owner`, by a hash of the MAC. A MAC that has no owner is not kept. */
+#define KNOWN_MACS_BITS 10
+struct known_mac {
+	__u64 mac; /* as mac_word() has it */
+	__u32 ifindex;
+	__u32 edition;
+	__u32 slot;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1 << KNOWN_MACS_BITS);
+	__type(key, __u32);
+	__type(value, struct known_mac);
+} known_macs SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 2 * GATE_R_MAX);

@@ -66,7 +66,8 @@ static inline uint32_t gate_bucket_index(const struct gate_maps *m, uint32_t slo
 	return m->vms[slot].override_base + id - (m->scopes + 1);
 }
 
-/* Behind each change of `ports`: until then the programs go by what they know of it. */
+/* Behind each change of `ports` or `mac_owner`: until then the programs go by what they know of it.
+ */
 static inline void gate_maps_ports_changed(const struct gate_maps *m)
 {
 	__atomic_fetch_add(&m->conf->ports_edition, 1, __ATOMIC_RELEASE);

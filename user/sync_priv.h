@@ -17,7 +17,7 @@ struct mirror {
 	uint32_t key_size, value_size;
 	struct gate_table entries;     /* key -> struct mirror_entry */
 	uint64_t failed;	       /* updates the kernel refused */
-	const struct gate_maps *ports; /* of the mirror of `ports` alone */
+	const struct gate_maps *ports; /* of those that tell who is where: `ports`, `mac_owner` */
 };
 
 struct mirror_entry {

@@ -91,7 +91,7 @@ int gate_sync_tables_open(struct gate_sync *s)
 		if (r)
 			return r;
 	}
-	s->ports.ports = s->m;
+	s->ports.ports = s->mac_owner.ports = s->m;
 	gate_maps_ports_changed(s->m); /* whoever was here before may not have come to it */
 	adopt_exempt(s);
 	return 0;

@@ -361,7 +361,7 @@ struct gate_exempt_key {
 /* Runtime configuration, one element. */
 struct gate_conf {
 	__u64 flags;
-	__u32 ports_edition; /* counted up behind each change of the map `ports` */
+	__u32 ports_edition; /* counted up behind each change of `ports` and `mac_owner` */
 	__u32 pad;
 	__u64 revision; /* counts policy changes */
 	__u64 seed[10]; /* of the flow hash; an upgrade must keep it */

@@ -153,11 +153,76 @@ static void test_trunk_tells_vms_apart_by_mac(void **state)
 	bpf_map_update_elem(gate.m.ports, &ifindex, &trunk, 0);
 	gate_maps_ports_changed(&gate.m);
 	bpf_map_update_elem(gate.m.mac_owner, &key, &slot, 0);
+	gate_maps_ports_changed(&gate.m);
 	set(gate_base_vm(TEST_SLOT2), node(GATE_BLOCK));
 	assert_int_equal(send_from(1, 1), ACT_UNSPEC);
 	assert_int_equal(send_from(1, 9), ACT_SHOT);
 	assert_int_equal(gate.m.counters[TEST_SLOT2].flows_blocked, 1);
 	assert_int_equal(counters()->flows_admitted, 1);
+}
+
+/* Gives a MAC of the trunk to a slot, -1 = to nobody. */
+static void give_mac(uint8_t last, int to)
+{
+	struct gate_mac_owner_key key = { .ifindex = TEST_IFINDEX, .mac = { 2, [5] = last } };
+	uint32_t slot = to;
+
+	if (to < 0)
+		assert_int_equal(bpf_map_delete_elem(gate.m.mac_owner, &key), 0);
+	else
+		assert_int_equal(bpf_map_update_elem(gate.m.mac_owner, &key, &slot, 0), 0);
+	gate_maps_ports_changed(&gate.m);
+}
+
+/* What a CPU knows of a MAC's owner ends with the change of it, whatever it sent meanwhile. */
+static void test_trunk_macs_change_hands(void **state)
+{
+	enum { NOBODY = -1, KEEP = -2, FIRST = TEST_SLOT, SECOND = TEST_SLOT2 };
+	static const struct {
+		const char *what;
+		uint8_t mac;
+		int to;
+		uint32_t slot; /* of the VM that sends by it then */
+	} rows[] = {
+		{ "registered with nobody: the port's own VM", 9, KEEP, FIRST },
+		{ "registered", 9, SECOND, SECOND },
+		{ "another one is still nobody's", 8, KEEP, FIRST },
+		{ "as it was", 9, KEEP, SECOND },
+		{ "given to another VM", 9, FIRST, FIRST },
+		{ "and back", 9, SECOND, SECOND },
+		{ "the VM's second MAC", 8, SECOND, SECOND },
+		{ "the first stays", 9, KEEP, SECOND },
+		{ "unregistered", 9, NOBODY, FIRST },
+		{ "the second stays", 8, KEEP, SECOND },
+	};
+	struct gate_port trunk = { .slot = TEST_SLOT, .flags = GATE_PORT_VM | GATE_PORT_TRUNK };
+	uint32_t ifindex = TEST_IFINDEX;
+
+	begin();
+	set(gate_base_vm(TEST_SLOT2), node(GATE_BLOCK));
+	bpf_map_update_elem(gate.m.ports, &ifindex, &trunk, 0);
+	gate_maps_ports_changed(&gate.m);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t before = gate.m.counters[rows[i].slot].packets_from_vm;
+		bool first = rows[i].slot == FIRST;
+
+		if (rows[i].to != KEEP)
+			give_mac(rows[i].mac, rows[i].to);
+		for (int n = 0; n < 3; n++)
+			if (send_from(1, rows[i].mac) != (first ? ACT_UNSPEC : ACT_SHOT))
+				fail_msg("row %zu: %s: the wrong verdict", i, rows[i].what);
+		if (gate.m.counters[rows[i].slot].packets_from_vm - before != 3)
+			fail_msg("row %zu: %s: counted elsewhere", i, rows[i].what);
+	}
+	/* the same MAC on another port is another guest's */
+	ifindex = 101;
+	bpf_map_update_elem(gate.m.ports, &ifindex, &trunk, 0);
+	gate_maps_ports_changed(&gate.m);
+	assert_int_equal(send_from(1, 8), ACT_SHOT);
+	struct frame_spec spec = { .sport = next_port++, .src = 1, .src_mac = { 2, [5] = 8 } };
+	uint8_t frame[FRAME_MAX];
+	int len = frame_build("eth ip4 tcp", &spec, frame);
+	assert_int_equal(testgate_run(&gate, TEST_UPLINK_OUT, frame, len, ifindex), ACT_UNSPEC);
 }
 
 static void test_identity_4_learn_tells_a_new_source_once(void **state)
@@ -247,6 +312,7 @@ int main(void)
 		cmocka_unit_test(test_identity_4_strict_binding),
 		cmocka_unit_test(test_forging_gains_nothing),
 		cmocka_unit_test(test_trunk_tells_vms_apart_by_mac),
+		cmocka_unit_test(test_trunk_macs_change_hands),
 		cmocka_unit_test(test_identity_4_learn_tells_a_new_source_once),
 		cmocka_unit_test(test_backstop),
 		cmocka_unit_test(test_a_slot_that_is_not_there_opens_nothing),
