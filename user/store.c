@@ -250,6 +250,9 @@ int gate_store_open(struct gate_store **out, const char *path, struct gate_error
 	struct gate_store *st = gate_alloc(1, sizeof(*st));
 	int r;
 
+	/* One thread, so no locks, and nobody asks how much it has allocated. Once is enough. */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	st->path = gate_strdup(path);
 	if (sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL))
 		r = gate_store_failed(st, err);
