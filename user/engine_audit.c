@@ -172,46 +172,60 @@ static void put_item(struct gate_buf *b, const struct gate_engine *e,
 		b->len--;
 }
 
+static void put_own(struct gate_buf *b, const struct gate_engine *e, const struct gate_subject *s,
+		    const struct rec *rec)
+{
+	const struct gate_set_item it = { .subject = *s, .own = rec ? rec->packed : NULL };
+
+	put_item(b, e, &it);
+}
+
+/* The note's detail goes on with how things stood. */
+static void begin_before(struct gate_buf *b, const struct audit_note *n)
+{
+	gate_buf_add(b, n->row.detail, strlen(n->row.detail) - 1);
+	gate_json_open(b, "before", '{');
+}
+
+static void end_before(struct gate_buf *b, struct audit_note *n)
+{
+	gate_buf_puts(b, "]}}");
+	gate_buf_putc(b, '\0');
+	if (b->failed) { /* then it cannot be taken back, which undo says */
+		gate_buf_free(b);
+		return;
+	}
+	free(n->detail);
+	n->row.detail = n->detail = b->data;
+}
+
 void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
 			      const struct audit_before *before)
 {
-	struct gate_set_item it;
-	size_t len = strlen(n->row.detail) - 1;
 	struct gate_buf b = { 0 };
 
-	gate_buf_add(&b, n->row.detail, len);
-	gate_json_open(&b, "before", '{');
+	begin_before(&b, n);
 	if (before->with_vm && before->vm) {
 		gate_buf_puts(&b, "\"vm\":\n");
-		it = (struct gate_set_item){ .is_vm = true, .vm = *before->vm };
-		put_item(&b, e, &it);
+		put_item(&b, e, &(struct gate_set_item){ .is_vm = true, .vm = *before->vm });
 	} else if (before->with_vm) {
 		gate_json_null(&b, "vm");
 	}
 	gate_json_open(&b, "own", '[');
-	for (unsigned i = 0; i < before->nown; i++) {
-		const struct rec *rec = gate_engine_rec(e, &before->own[i]);
-
-		it = (struct gate_set_item){ .subject = before->own[i],
-					     .own = rec ? rec->packed : NULL };
-		put_item(&b, e, &it);
-	}
-	gate_buf_puts(&b, "]}}");
-	gate_buf_putc(&b, '\0');
-	if (b.failed) { /* then it cannot be taken back, which undo says */
-		gate_buf_free(&b);
-		return;
-	}
-	free(n->detail);
-	n->row.detail = n->detail = b.data;
+	for (unsigned i = 0; i < before->nown; i++)
+		put_own(&b, e, &before->own[i], gate_engine_rec(e, &before->own[i]));
+	end_before(&b, n);
 }
 
-void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *note,
-				  const struct gate_subject *s)
+void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *n,
+				  const struct gate_subject *s, const struct rec *rec)
 {
-	const struct audit_before before = { .own = { *s }, .nown = 1 };
+	struct gate_buf b = { 0 };
 
-	gate_engine_audit_before(e, note, &before);
+	begin_before(&b, n);
+	gate_json_open(&b, "own", '[');
+	put_own(&b, e, s, rec);
+	end_before(&b, n);
 }
 
 void gate_engine_audit_undo(struct audit_note *n, const struct gate_actor *who,

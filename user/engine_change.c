@@ -292,7 +292,7 @@ static int put(struct gate_engine *e, const struct gate_own *own, struct audit_n
 
 	if (r)
 		return r;
-	gate_engine_audit_before_own(e, note, &own->subject);
+	gate_engine_audit_before_own(e, note, &own->subject, rec);
 	if (rec)
 		gate_engine_rec_own(rec, &before);
 	if (gate_engine_opens(e, &own->subject, rec ? &before : NULL, own)) {

@@ -267,9 +267,9 @@ struct audit_before {
 };
 void gate_engine_audit_before(struct gate_engine *e, struct audit_note *n,
 			      const struct audit_before *b);
-/* The same for one subject as it stands now. */
+/* The same for one subject, of which `rec` is the record; NULL = it has none. */
 void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *n,
-				  const struct gate_subject *s);
+				  const struct gate_subject *s, const struct rec *rec);
 /* The change takes back another. */
 struct audit_undo {
 	int64_t id;

@@ -137,27 +137,36 @@ static void fill(struct gate_engine *e, struct rec *rec, const struct gate_own *
 	free(old);
 }
 
-struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *own)
+static struct rec *make(struct gate_engine *e, const struct gate_subject *s)
 {
 	unsigned char key[GATE_SUBJECT_KEY], ip[17];
-	size_t len = gate_subject_key(&own->subject, key);
-	struct rec *rec = gate_table_get(&e->recs, key, len);
+	struct rec *rec = gate_alloc(1, sizeof(*rec));
 
-	if (!rec) {
-		rec = gate_alloc(1, sizeof(*rec));
-		rec->subject = own->subject;
-		rec->override = UINT32_MAX;
-		gate_table_put(&e->recs, key, len, rec);
-		if (own->subject.kind == GATE_S_IP) {
-			gate_engine_ip_key(&own->subject.ip, ip);
-			gate_order_put(&e->ip_recs, ip, rec);
-			e->ip_rec_len[own->subject.ip.len]++;
-		}
+	rec->subject = *s;
+	rec->override = UINT32_MAX;
+	gate_table_put(&e->recs, key, gate_subject_key(s, key), rec);
+	if (s->kind == GATE_S_IP) {
+		gate_engine_ip_key(&s->ip, ip);
+		gate_order_put(&e->ip_recs, ip, rec);
+		e->ip_rec_len[s->ip.len]++;
 	}
+	return rec;
+}
+
+/* rec: the subject's, NULL = it has none yet. */
+static struct rec *put(struct gate_engine *e, struct rec *rec, const struct gate_own *own)
+{
+	if (!rec)
+		rec = make(e, &own->subject);
 	fill(e, rec, own);
 	if (own->subject.kind == GATE_S_TENANT)
 		gate_engine_tenant_make(e, own->subject.name, 0);
 	return rec;
+}
+
+struct rec *gate_engine_rec_put(struct gate_engine *e, const struct gate_own *own)
+{
+	return put(e, gate_engine_rec(e, &own->subject), own);
 }
 
 void gate_engine_rec_drop(struct gate_engine *e, struct rec *rec)
@@ -370,7 +379,8 @@ static void put_in_force(struct gate_engine *e, struct rec *rec, const struct sh
 	gate_engine_sync_nodes(e, rec);
 	gate_engine_rec_own(rec, &own);
 	sync_budget(e, rec, &own);
-	gate_engine_sync_exempt(e, &own);
+	if (!before || before->exempt || rec->exempt)
+		gate_engine_sync_exempt(e, &own);
 	after = shape_of(rec);
 	if (!before || !shape_equal(before, &after))
 		sync_dependants(e, s);
@@ -405,7 +415,7 @@ void gate_engine_install(struct gate_engine *e, const struct gate_own *own)
 
 	if (!rec && gate_own_is_empty(own))
 		return;
-	rec = gate_engine_rec_put(e, own);
+	rec = put(e, rec, own);
 	put_in_force(e, rec, &before);
 	if (gate_own_is_empty(own))
 		remove_rec(e, rec);

@@ -211,7 +211,7 @@ static int save_audit(struct set_plan *p, size_t i, struct gate_error *err)
 	note.row.detail = ops[ch->op == '+' ? 0 : ch->op == '~' ? 1 : 2];
 	/* registrations are taken back by applying an earlier set */
 	if (!is_vm_change(p, i))
-		gate_engine_audit_before_own(p->e, &note, &ch->subject);
+		gate_engine_audit_before_own(p->e, &note, &ch->subject, ch->rec);
 	r = gate_engine_save_audit(p->e, &note, err);
 	gate_engine_audit_clear(&note);
 	return r;

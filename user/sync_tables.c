@@ -196,10 +196,13 @@ static bool listed(const struct key_list *l, const struct gate_sync_address *a)
 int gate_sync_exempt(struct gate_sync *s, uint32_t scope, const struct gate_prefix *list,
 		     unsigned n)
 {
-	struct key_list *have = exempt_list(s, scope), want = { .n = n };
+	struct key_list *have, want = { .n = n };
 	uint32_t one = 1;
 	int r = 0;
 
+	if (!n && !gate_table_get(&s->exempt_lists, &scope, sizeof(scope)))
+		return 0; /* most have none and had none */
+	have = exempt_list(s, scope);
 	want.list = gate_alloc(n, sizeof(*want.list));
 	for (unsigned i = 0; i < n; i++) {
 		memcpy(want.list[i].addr, list[i].addr, 16);
