@@ -55,6 +55,15 @@ static bool worth_telling(const struct gate_notice *notice)
 	}
 }
 
+/* So many were not passed on since this was last said. */
+static void tell_withheld(struct gate_notify *n)
+{
+	if (n->withheld)
+		log_warning("notify: %u events were not passed on; the limit is %d a minute",
+			    n->withheld, PER_MINUTE);
+	n->withheld = 0;
+}
+
 /* A night of refusals must not hide the one gap. */
 static bool within_ration(struct gate_notify *n, const struct gate_notice *notice)
 {
@@ -62,12 +71,9 @@ static bool within_ration(struct gate_notify *n, const struct gate_notice *notic
 	int64_t now_s = notice->time_ms / 1000;
 
 	if (now_s / 60 != n->minute) {
-		if (n->withheld)
-			log_warning(
-				"notify: %u events were more than %d a minute and not passed on",
-				n->withheld, PER_MINUTE);
+		tell_withheld(n);
 		n->minute = now_s / 60;
-		n->in_minute = n->withheld = 0;
+		n->in_minute = 0;
 	}
 	if (n->in_minute >= most) {
 		n->withheld++;
@@ -245,8 +251,11 @@ void gate_notify_close(struct gate_notify *n)
 	gate_events_on_notify(n->events, NULL, NULL);
 	for (i = 0; i < AT_ONCE; i++)
 		drop_child(&n->child[i]);
-	for (; n->nqueue; n->nqueue--, n->first = (n->first + 1) % QUEUE_MAX)
+	for (; n->nqueue; n->nqueue--, n->first = (n->first + 1) % QUEUE_MAX) {
 		free(n->queue[n->first].text);
+		n->withheld++;
+	}
+	tell_withheld(n);
 	free(n->command);
 	free(n);
 }
