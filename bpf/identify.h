@@ -78,41 +78,25 @@ static __always_inline __u32 edition_before_look(struct gate_conf *c)
 	return __sync_fetch_and_add(&c->ports_edition, 0);
 }
 
-/* The VM that has registered the frame's MAC on this port; 0 = none. */
-static __always_inline const __u32 *find_owner(struct gate_conf *c, __u32 ifindex,
-					       const struct frame *f)
+PROVEN_ONCE int look_up_source_slot(struct gate_conf *c, struct known_mac *k, __u32 ifindex,
+				    const struct frame *f, __u32 otherwise)
 {
-	struct gate_mac_owner_key key = { .ifindex = ifindex };
-	__u64 mac = mac_word(f->mac);
-	__u32 way = mac * 0x9e3779b97f4a7c15ULL >> (64 - KNOWN_MACS_BITS), edition;
-	struct known_mac *k = bpf_map_lookup_elem(&known_macs, &way);
-	__u32 *slot;
-
-	if (!k)
-		return 0;
-	if (k->mac == mac && k->ifindex == ifindex && is_current(c, k->edition))
-		return &k->slot;
-	edition = edition_before_look(c);
-	__builtin_memcpy(key.mac, f->mac, 6);
-	slot = bpf_map_lookup_elem(&mac_owner, &key);
-	if (!slot)
-		return 0;
-	k->mac = mac;
-	k->ifindex = ifindex;
-	k->edition = edition;
-	k->slot = *slot;
-	return &k->slot;
-}
-
-/* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
-static __always_inline __u32 slot_by_source(struct gate_conf *c, __u32 ifindex,
-					    const struct frame *f, __u32 otherwise)
-{
+	struct gate_mac_owner_key mac = { .ifindex = ifindex };
 	struct gate_ip_key ip = { .prefixlen = 32 + 128, .slot = 0 };
-	const __u32 *slot = find_owner(c, ifindex, f);
+	__u32 edition, *slot;
 
-	if (slot)
+	if (!c || !k || !f)
+		return otherwise;
+	edition = edition_before_look(c);
+	__builtin_memcpy(mac.mac, f->mac, 6);
+	slot = bpf_map_lookup_elem(&mac_owner, &mac);
+	if (slot) {
+		k->mac = mac_word(f->mac);
+		k->ifindex = ifindex;
+		k->edition = edition;
+		k->slot = *slot;
 		return *slot;
+	}
 	if (ifindex)
 		return otherwise;
 	__builtin_memcpy(ip.addr, f->src, 16);
@@ -120,17 +104,28 @@ static __always_inline __u32 slot_by_source(struct gate_conf *c, __u32 ifindex,
 	return slot ? *slot : otherwise;
 }
 
-/* What the daemon says of a port. */
-static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 ifindex)
+/* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
+static __always_inline __u32 slot_by_source(struct gate_conf *c, __u32 ifindex,
+					    const struct frame *f, __u32 otherwise)
 {
-	__u32 way = ifindex & (KNOWN_PORTS - 1), edition;
-	struct known_port *k = bpf_map_lookup_elem(&known_ports, &way);
-	struct gate_port *port;
+	__u64 mac = mac_word(f->mac);
+	__u32 way = mac * 0x9e3779b97f4a7c15ULL >> (64 - KNOWN_MACS_BITS);
+	struct known_mac *k = bpf_map_lookup_elem(&known_macs, &way);
 
 	if (!k)
+		return otherwise;
+	if (k->mac == mac && k->ifindex == ifindex && is_current(c, k->edition))
+		return k->slot;
+	return look_up_source_slot(c, k, ifindex, f, otherwise);
+}
+
+PROVEN_ONCE int look_up_port(struct gate_conf *c, struct known_port *k, __u32 ifindex)
+{
+	__u32 edition;
+	struct gate_port *port;
+
+	if (!c || !k)
 		return 0;
-	if (k->ifindex == ifindex && is_current(c, k->edition))
-		return &k->port;
 	edition = edition_before_look(c);
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
@@ -138,7 +133,20 @@ static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 if
 	k->port = *port;
 	k->ifindex = ifindex;
 	k->edition = edition;
-	return &k->port;
+	return 1;
+}
+
+/* What the daemon says of a port; 0 = it knows none of this index. */
+static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 ifindex)
+{
+	__u32 way = ifindex & (KNOWN_PORTS - 1);
+	struct known_port *k = bpf_map_lookup_elem(&known_ports, &way);
+
+	if (!k)
+		return 0;
+	if (k->ifindex == ifindex && is_current(c, k->edition))
+		return &k->port;
+	return look_up_port(c, k, ifindex) ? &k->port : 0;
 }
 
 static __always_inline __u32 slot_of_port(struct gate_conf *c, const struct gate_port *port,
