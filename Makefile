@@ -42,6 +42,9 @@ USER_SRC := $(filter-out user/main.c,$(wildcard user/*.c))
 USER_OBJ := $(USER_SRC:%.c=$(B)/%.o)
 CLI_SRC  := $(wildcard tools/cli/*.c)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
+# gate25-more has the commands that gate25 hands over, and all others
+MORE_OBJ := $(filter-out %/handover.o,$(CLI_OBJ)) \
+            $(patsubst %.c,$(B)/%.o,$(wildcard tools/cli/more/*.c))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST  := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(B)/tools/bench/%,$(wildcard tools/bench/*.c))
@@ -55,7 +58,7 @@ CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
 .PHONY: all clean check check-long next unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
-all: $(B)/gate25d $(B)/gate25
+all: $(B)/gate25d $(B)/gate25 $(B)/gate25-more
 
 # ---- packet programs: .bpf.c -> .bpf.o -> .skel.h
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
@@ -79,6 +82,8 @@ $(B)/gate25d: $(B)/user/main.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 $(B)/gate25: $(CLI_OBJ) $(LIB)
+$(B)/gate25-more: $(MORE_OBJ) $(LIB)
+$(B)/gate25 $(B)/gate25-more:
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed $^ $(CLI_LIBS) -o $@
 
@@ -91,7 +96,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 # These run the CLI itself, all of it but main().
-$(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(CLI_OBJ)) $(TESTLIB) $(LIB)
+$(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(MORE_OBJ)) $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) $(CLI_LIBS) -lcmocka -o $@
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
@@ -175,6 +180,8 @@ ZSHCOMP  ?= $(PREFIX)/share/zsh/vendor-completions
 # systemd looks below /usr/local/lib too
 SYSTEMD  ?= $(PREFIX)/lib
 SHARE    ?= $(PREFIX)/share/gate25
+# gate25 finds it from its own place
+LIBEXEC  := $(dir $(BINDIR))libexec/gate25
 SYSCONF  := /etc/gate25
 UNITS    := gate25d.service sys-fs-bpf-gate25.mount
 MAN      := $(notdir $(wildcard tools/man/*))
@@ -186,6 +193,7 @@ install: all
 	    { echo 'make install: there is no systemd here; DESTDIR=/ only puts the files in place' >&2; exit 1; }
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(call put,755,$(B)/gate25,$(BINDIR)/gate25)
+	$(call put,755,$(B)/gate25-more,$(LIBEXEC)/gate25-more)
 	$(call put,755,$(B)/gate25d,$(SBINDIR)/gate25d)
 	$(Q)$(foreach m,$(MAN),install -D -m 644 tools/man/$(m) $(DESTDIR)$(call man_path,$(m)) &&) :
 	$(call put,644,tools/completion/gate25.bash,$(BASHCOMP)/gate25)
@@ -217,7 +225,7 @@ uninstall:
 	    $(ZSHCOMP)/_gate25 $(addprefix $(SYSTEMD)/systemd/system/,$(UNITS)) \
 	    $(foreach m,$(MAN),$(call man_path,$(m))) \
 	    $(SYSTEMD)/sysusers.d/gate25.conf $(SYSTEMD)/tmpfiles.d/gate25.conf)
-	$(Q)rm -rf $(DESTDIR)$(SHARE)
+	$(Q)rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(LIBEXEC)
 
 # ---- `make deb`: a Debian package in $(B)/deb, from a copy of the tree
 DEB_TREE := $(B)/deb/gate25-$(VERSION)

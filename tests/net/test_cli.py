@@ -4,6 +4,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -181,6 +183,33 @@ def test_version_and_help_need_no_daemon(lab):
                     "doctor", "detach"):
         assert command in text, command
         assert command in lab.cli("help", command)
+
+
+def test_daily_commands_load_no_library_that_they_do_not_need(lab):
+    needed = subprocess.run(["readelf", "-d", lab.program("gate25")], text=True, check=True,
+                            capture_output=True).stdout
+    assert "[libjansson" in needed
+    for library in ("libncurses", "libtinfo", "libbpf", "libelf", "libnl-", "libexpat", "libinih"):
+        assert library not in needed, library
+
+
+@cases(alone=(None, 1), as_built=("bin/gate25-more", 0),
+       as_installed=("libexec/gate25/gate25-more", 0))
+def test_gate25_more_is_found_from_where_gate25_is(lab, case):
+    place, code = case
+    gate25 = lab.file("prefix/bin/gate25")
+    os.makedirs(os.path.dirname(gate25))
+    shutil.copy(lab.program("gate25"), gate25)
+    if place:
+        os.makedirs(os.path.dirname(lab.file(f"prefix/{place}")), exist_ok=True)
+        shutil.copy(lab.program("gate25-more"), lab.file(f"prefix/{place}"))
+    os.makedirs(lab.file("pve/qemu-server"))
+    done = subprocess.run([gate25, "--socket", lab.socket_path, "vm", "import", "proxmox",
+                           "--from", lab.file("pve")], text=True, capture_output=True)
+    assert done.returncode == code, done
+    if code:
+        assert done.stderr == ("gate25: vm import: cannot start gate25-more, which it is part of: "
+                               "No such file or directory\n"), done
 
 
 @setup(config={"default": {"state": "limit", "rate": "5/s, 200/h", "burst": 10, "concurrent": 50}})

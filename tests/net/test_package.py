@@ -159,7 +159,8 @@ def test_lintian_has_nothing_to_say():
 def test_what_is_in_it():
     listed = subprocess.run(["dpkg-deb", "-c", built()], text=True, capture_output=True,
                             check=True).stdout
-    for path in ("/usr/bin/gate25", "/usr/sbin/gate25d", "/lib/systemd/system/gate25d.service",
+    for path in ("/usr/bin/gate25", "/usr/libexec/gate25/gate25-more", "/usr/sbin/gate25d",
+                 "/lib/systemd/system/gate25d.service",
                  "/lib/systemd/system/sys-fs-bpf-gate25.mount", "/usr/lib/sysusers.d/gate25.conf",
                  "/usr/lib/tmpfiles.d/gate25.conf", "/usr/share/man/man1/gate25.1.gz",
                  "/usr/share/man/man8/gate25d.8.gz", "/usr/share/man/man5/gate25.conf.5.gz",
@@ -178,6 +179,7 @@ def test_install_configure_start_upgrade_remove_purge():
         assert "systemctl enable --now gate25d" in said
         assert host.run("getent", "passwd", "gate25").stdout and host.run("gate25", "version").stdout
         assert host.run("gate25d", "--check-config").returncode == 0
+        assert "kernel" in host.run("gate25", "doctor", check=False).stdout
         assert "@SBINDIR@" not in host.run("cat", "/lib/systemd/system/gate25d.service").stdout
 
         # configure, start

@@ -3,7 +3,7 @@
  * What doctor reads of the kernel that no machine has at hand: drivers that forward in hardware,
  * and actions of tc that this kernel may be without.
  */
-#include "../../tools/cli/doctor.h"
+#include "../../tools/cli/more/doctor.h"
 
 #include <errno.h>
 #include <linux/ethtool.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What top makes of the daemon's answers: figures of the last minute, order, filter. */
-#include "../../tools/cli/top.h"
+#include "../../tools/cli/more/top.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

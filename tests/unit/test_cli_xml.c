@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tools/cli/xml.h"
+#include "../../tools/cli/more/xml.h"
 
 static void test_a_tree_as_it_was_written(void **state)
 {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "cli.h"
 
-#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +22,9 @@ static void look_at_terminal(struct cli *c)
 
 int cli_main(int argc, char **argv)
 {
-	struct cli c = { .socket = CLI_DEFAULT_SOCKET };
+	struct cli c = { .argv = argv, .socket = CLI_DEFAULT_SOCKET };
 	int ret;
 
-	setlocale(LC_CTYPE, "");
 	/* A reader that is gone is an error of the write, which cli_finish() sees. */
 	signal(SIGPIPE, SIG_IGN);
 	look_at_terminal(&c);

@@ -112,6 +112,7 @@ struct cli_values {
 };
 
 struct cli {
+	char **argv;
 	const struct cli_command *command; /* NULL before one is known */
 	bool named;			   /* it was given, and is no default */
 	const char *socket;

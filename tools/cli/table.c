@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #include <limits.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ struct cli_table *cli_table_new(const struct cli_column *columns, unsigned n)
 {
 	struct cli_table *t = calloc(1, sizeof(*t));
 
+	/* here and not at the start: only a table asks how wide a text is */
+	setlocale(LC_CTYPE, "");
 	if (t) {
 		t->columns = columns;
 		t->n = n;

@@ -7,7 +7,7 @@
 #ifndef GATE25_CLI_GUESTS_H
 #define GATE25_CLI_GUESTS_H
 
-#include "cli.h"
+#include "../cli.h"
 
 #define GUEST_FILE_MAX (4 << 20) /* bytes of one definition */
 

@@ -6,7 +6,7 @@
 #ifndef GATE25_CLI_TOP_H
 #define GATE25_CLI_TOP_H
 
-#include "cli.h"
+#include "../cli.h"
 #include "table.h"
 
 #define TOP_WINDOW_MS 60000

@@ -4,6 +4,7 @@
 
 #include <curses.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -40,6 +41,7 @@ int top_view_open(struct top_view *v, struct gate_error *err)
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return gate_error_set(err, GATE_ERR_USAGE,
 				      "top needs a terminal; gate25 list prints the same once");
+	setlocale(LC_CTYPE, ""); /* what the screen takes a letter to be */
 	screen = term && *term ? newterm(NULL, stdout, stdin) : NULL;
 	if (!screen)
 		return gate_error_set(err, GATE_ERR_USAGE,

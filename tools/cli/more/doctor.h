@@ -3,7 +3,7 @@
 #ifndef GATE25_CLI_DOCTOR_H
 #define GATE25_CLI_DOCTOR_H
 
-#include "cli.h"
+#include "../cli.h"
 #include "config.h"
 #include "rtnl.h"
 

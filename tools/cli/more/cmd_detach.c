@@ -2,7 +2,7 @@
 /* gate25 detach: takes the gate off, with or without a daemon. */
 #include "attach.h"
 #include "bpf.h"
-#include "cli.h"
+#include "../cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
