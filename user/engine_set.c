@@ -198,36 +198,58 @@ static int save_change(struct set_plan *p, size_t i, struct gate_error *err)
 	return gate_engine_save_own_over(p->e, &own, ch->rec, err);
 }
 
-static int save_audit(struct set_plan *p, size_t i, struct gate_error *err)
+/* Notes on their way to the store. */
+struct notes {
+	struct audit_note list[GATE_STORE_AUDITS];
+	unsigned n;
+};
+
+static void take_note(struct set_plan *p, size_t i, struct audit_note *note)
 {
 	static const char *const ops[] = { "{\"op\":\"add\"}", "{\"op\":\"change\"}",
 					   "{\"op\":\"remove\"}" };
 	const struct set_change *ch = &p->changes[i];
-	struct audit_note note;
-	int r;
 
-	gate_engine_audit_plain(&note, p->who, &ch->subject,
+	gate_engine_audit_plain(note, p->who, &ch->subject,
 				is_vm_change(p, i) ? "apply vm" : "apply", "");
-	note.row.detail = ops[ch->op == '+' ? 0 : ch->op == '~' ? 1 : 2];
+	note->row.detail = ops[ch->op == '+' ? 0 : ch->op == '~' ? 1 : 2];
 	/* registrations are taken back by applying an earlier set */
 	if (!is_vm_change(p, i))
-		gate_engine_audit_before_own(p->e, &note, &ch->subject, ch->rec);
-	r = gate_engine_save_audit(p->e, &note, err);
-	gate_engine_audit_clear(&note);
+		gate_engine_audit_before_own(p->e, note, &ch->subject, ch->rec);
+}
+
+static int save_notes(struct set_plan *p, struct notes *notes, struct gate_error *err)
+{
+	const struct gate_audit_row *rows[GATE_STORE_AUDITS];
+	int r = 0;
+
+	for (unsigned i = 0; i < notes->n; i++)
+		rows[i] = &notes->list[i].row;
+	if (notes->n == GATE_STORE_AUDITS)
+		r = gate_store_add_audits(p->e->store, rows, err);
+	for (unsigned i = 0; i < notes->n % GATE_STORE_AUDITS && !r; i++)
+		r = gate_store_add_audit(p->e->store, rows[i], err);
+	for (unsigned i = 0; i < notes->n; i++)
+		gate_engine_audit_clear(&notes->list[i]);
+	notes->n = 0;
 	return r;
 }
 
 static int save_plan(struct set_plan *p, struct gate_error *err)
 {
+	struct notes notes = { .n = 0 };
 	int r = gate_engine_save_begin(p->e, err);
 
 	if (r)
 		return r;
 	for (size_t i = 0; i < p->nchanges && !r; i++) {
+		take_note(p, i, &notes.list[notes.n++]);
 		r = save_change(p, i, err);
-		if (!r)
-			r = save_audit(p, i, err);
+		if (!r && (notes.n == GATE_STORE_AUDITS || i + 1 == p->nchanges))
+			r = save_notes(p, &notes, err);
 	}
+	for (unsigned i = 0; i < notes.n; i++) /* of what failed */
+		gate_engine_audit_clear(&notes.list[i]);
 	return gate_engine_save_end(p->e, r, err);
 }
 

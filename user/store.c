@@ -39,6 +39,8 @@ static const char schema[] =
 #define NAME(name) ", " #name
 #define MARK(name) ", ?"
 #define SET(name)  #name " = excluded." #name ", "
+#define AUDIT	   "(NULL, ?, ?, ?, ?, ?, ?, ?)"
+#define AUDITS_4   AUDIT ", " AUDIT ", " AUDIT ", " AUDIT
 static const char *const sql[] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
@@ -61,8 +63,14 @@ static const char *const sql[] = {
 										"excluded.last_"
 										"reply",
 	[ST_DEL_COUNTERS] = "DELETE FROM counters WHERE subject = ?",
-	[ST_ADD_AUDIT] = "INSERT INTO audit VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)",
+	[ST_ADD_AUDIT] = "INSERT INTO audit VALUES" AUDIT,
+	/* OR ROLLBACK: else each page would be kept aside, for taking back a part of the rows */
+	[ST_ADD_AUDITS] = "INSERT OR ROLLBACK INTO audit VALUES" AUDITS_4 ", " AUDITS_4
+			  ", " AUDITS_4 ", " AUDITS_4,
 };
+_Static_assert(GATE_STORE_AUDITS == 16, "as many rows as ST_ADD_AUDITS has");
+#undef AUDITS_4
+#undef AUDIT
 #undef SET
 #undef MARK
 #undef NAME

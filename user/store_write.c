@@ -273,6 +273,17 @@ int gate_store_wipe(struct gate_store *st, struct gate_error *err)
 	return 0;
 }
 
+static void bind_audit(sqlite3_stmt *q, int at, const struct gate_audit_row *row)
+{
+	sqlite3_bind_int64(q, at, row->time);
+	sqlite3_bind_int64(q, at + 1, row->uid);
+	bind_text(q, at + 2, row->actor);
+	bind_text(q, at + 3, row->subject);
+	bind_text(q, at + 4, row->action);
+	bind_text(q, at + 5, row->detail);
+	bind_text(q, at + 6, row->reason);
+}
+
 int gate_store_add_audit(struct gate_store *st, const struct gate_audit_row *row,
 			 struct gate_error *err)
 {
@@ -280,12 +291,19 @@ int gate_store_add_audit(struct gate_store *st, const struct gate_audit_row *row
 
 	if (!q)
 		return -EIO;
-	sqlite3_bind_int64(q, 1, row->time);
-	sqlite3_bind_int64(q, 2, row->uid);
-	bind_text(q, 3, row->actor);
-	bind_text(q, 4, row->subject);
-	bind_text(q, 5, row->action);
-	bind_text(q, 6, row->detail);
-	bind_text(q, 7, row->reason);
+	bind_audit(q, 1, row);
+	return gate_store_run(st, q, err);
+}
+
+int gate_store_add_audits(struct gate_store *st,
+			  const struct gate_audit_row *const rows[GATE_STORE_AUDITS],
+			  struct gate_error *err)
+{
+	sqlite3_stmt *q = gate_store_statement(st, ST_ADD_AUDITS, err);
+
+	if (!q)
+		return -EIO;
+	for (int i = 0; i < GATE_STORE_AUDITS; i++)
+		bind_audit(q, 1 + 7 * i, rows[i]);
 	return gate_store_run(st, q, err);
 }

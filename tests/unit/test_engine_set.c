@@ -363,6 +363,34 @@ static void test_what_has_expired_since_the_export_is_left_out(void **state)
 	clear(&l);
 }
 
+/* Rows go to the trail several at a time, in the order of the changes, none left behind. */
+static void test_each_change_is_in_the_trail(void **state)
+{
+	static const int sizes[] = { 1, 7, 8, 9, 16, 17, 40 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		char name[20], subject[24], says[200];
+		struct item_list l = { 0 };
+
+		box_close(&box);
+		box_open(&box, 64, NULL);
+		for (int v = 0; v < sizes[i]; v++) {
+			snprintf(name, sizeof(name), "v%d", v);
+			snprintf(subject, sizeof(subject), "vm:%s", name);
+			add_vm(&l, name);
+			add_own(&l, subject, v % 2 ? GATE_BLOCK : GATE_ALLOW);
+		}
+		assert_int_equal(apply(&l, false), 0);
+		for (int v = 0; v < sizes[i]; v++) {
+			snprintf(subject, sizeof(subject), "vm:v%d", v);
+			snprintf(says, sizeof(says), "bob apply %s \nbob apply vm %s \n", subject,
+				 subject);
+			assert_string_equal(box_audit(&box, subject, 0), says);
+		}
+		clear(&l);
+	}
+}
+
 /* ---- many ---- */
 
 static double now_s(void)
@@ -426,6 +454,7 @@ int main(void)
 		BOX(test_a_set_with_one_fault_changes_nothing),
 		BOX(test_a_set_that_cannot_be_saved_changes_nothing),
 		BOX(test_what_has_expired_since_the_export_is_left_out),
+		BOX(test_each_change_is_in_the_trail),
 		BOX(test_a_hundred_thousand_at_once),
 	};
 
