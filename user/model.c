@@ -4,10 +4,21 @@
 
 void gate_own_init(struct gate_own *own, const struct gate_subject *s)
 {
-	memset(own, 0, sizeof(*own));
+	/* Texts are ended, not wiped: they are most of it. */
 	own->subject = *s;
-	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++)
-		own->scope[i].refuse = GATE_REFUSE_UNSET;
+	for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
+		struct gate_policy_spec *p = &own->scope[i];
+
+		memset(p, 0, offsetof(struct gate_policy_spec, reason));
+		p->refuse = GATE_REFUSE_UNSET;
+		p->reason[0] = p->by[0] = '\0';
+	}
+	memset(&own->quarantine, 0, offsetof(struct gate_quarantine, reason));
+	own->quarantine.reason[0] = own->quarantine.by[0] = '\0';
+	own->observe = false;
+	memset(own->budget, 0, sizeof(own->budget));
+	own->nbudget = own->nexempt = 0;
+	own->exempt = NULL;
 }
 
 void gate_own_copy(struct gate_own *to, const struct gate_own *from)

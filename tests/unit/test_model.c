@@ -264,6 +264,8 @@ static void test_a_packed_record_says_the_same(void **state)
 	for (unsigned parts = 0; parts < 512; parts++) {
 		struct gate_packed *packed;
 
+		memset(&own, 0, sizeof(own)); /* what lies behind the end of a text, too */
+		memset(&out, 0, sizeof(out));
 		gate_own_init(&own, &s);
 		for (unsigned i = 0; i < GATE_MAX_SCOPES; i++) {
 			struct gate_policy_spec *p = &own.scope[i];
