@@ -307,12 +307,14 @@ static void merge_vms(const struct gate_upgrade *u, struct gate_maps *to)
 
 /* ---- the steps ---- */
 
+/*
+ * Flows that cannot be brought over, and those that begin in the old maps while the new ones
+ * are filled, go on free of charge: SEMANTICS "Flows and limits" 7.
+ */
 static void give_grace(struct gate_upgrade *u, struct gate_maps *to, uint32_t grace_s)
 {
 	const uint64_t until = gate_clock_mono_ns() + grace_s * GATE_NSEC_PER_SEC;
 
-	if (u->old.flow_sets == u->new.flow_sets)
-		return;
 	for (uint32_t slot = 0; slot < slots(u); slot++)
 		if (to->vms[slot].flags & GATE_VM_USED)
 			raise_u64((uint64_t *)&to->vms[slot].grace_until, until);
