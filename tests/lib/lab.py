@@ -277,13 +277,15 @@ class Lab:
         """gate25 with these arguments: (exit code, stdout, stderr)."""
         # under sudo the CLI would name the person; here it is always root who asks
         ids = {"env": {k: v for k, v in os.environ.items() if k != "SUDO_USER"}}
+        name = "gate25"
         if WRAPPER:
             ids["env"]["TMPDIR"] = "/tmp"  # the test's own is closed to other users
+            name = "gate25-more"  # all commands: where gate25 hands over the wrapper would be left
         if uid or groups:
             ids |= {"user": uid, "group": pwd.getpwuid(uid).pw_gid,
                    "extra_groups": [grp.getgrnam(g).gr_gid for g in groups]}
         with self.host.entered():
-            done = subprocess.run([*WRAPPER, self.program("gate25"), "--socket", self.socket_path,
+            done = subprocess.run([*WRAPPER, self.program(name), "--socket", self.socket_path,
                                    *map(str, args)], input=stdin or "", text=True,
                                   capture_output=True, timeout=timeout * PATIENCE, cwd="/", **ids)
         return done.returncode, done.stdout, done.stderr
