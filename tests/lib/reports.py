@@ -4,6 +4,7 @@
 
 import os
 import re
+import secrets
 
 # valgrind passes these on to the kernel, and only does not know what they write; pidfd_open,
 # which it does not know at all, fails, as on a kernel that is too old for it
@@ -14,6 +15,8 @@ NOISE = re.compile(r"^--\d+-- (WARNING: unhandled eBPF command \d+"
                    r"|Nevertheless we consider this a bug\.  Please report"
                    r"|it at http://valgrind\.org/support/bug_reports\.html\.)\n", re.M)
 DIRECTORY = os.environ.get("GATE25_REPORTS")
+# Each file of tests counts its processes from 1: this tells their reports apart.
+os.environ["GATE25_RUN"] = secrets.token_hex(4)
 
 
 def check():
