@@ -149,7 +149,10 @@ NEXT := $(B)/next
 $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py
 	@mkdir -p $(@D)
 	$(Q)/usr/bin/python3 tests/lib/next_abi.py $< $@
-next: $(NEXT)/include/gate25/abi.h
+$(NEXT)/include/gate25/near.h: include/gate25/near.h
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+next: $(NEXT)/include/gate25/abi.h $(NEXT)/include/gate25/near.h
 	@$(MAKE) --no-print-directory B=$(NEXT) INC=$(NEXT)/include CFLAGS='-O1 -g -w' WERROR= $(NEXT)/gate25d
 # All that a day brings at once, for so many minutes: memory, descriptors and map entries stay flat.
 MINUTES ?= 60

@@ -35,7 +35,7 @@ static __noinline int early(struct xdp_md *ctx, __u32 seen)
 	port = find_port(c, k->w.ifindex);
 	if (!port || !(port->flags & GATE_PORT_VM))
 		return XDP_PASS;
-	k->w.slot = slot_of_port(c, port, k->w.ifindex, &k->f);
+	k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	if (!find_vm(&k->w))
 		return XDP_PASS;
 	k->w.early = 1;

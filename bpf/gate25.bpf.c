@@ -116,7 +116,7 @@ static __noinline int from_vm(struct __sk_buff *skb, __u32 seen)
 	} else {
 		port = find_port(c, k->w.ifindex);
 		if (port)
-			k->w.slot = slot_of_port(c, port, k->w.ifindex, &k->f);
+			k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	}
 	if (!find_vm(&k->w))
 		return pass_as(GATE_R_NOT_GATED);
@@ -148,7 +148,7 @@ static __always_inline enum gate_reason find_source(struct __sk_buff *skb, struc
 	if (!w->ifindex)
 		return GATE_R_HOST;
 	if (params.uplink_mode) {
-		w->slot = slot_by_source(c, 0, f, GATE_SLOT_UNKNOWN);
+		w->slot = slot_by_source(0, f, GATE_SLOT_UNKNOWN);
 		return GATE_R_NEW_FLOW;
 	}
 	port = find_port(c, w->ifindex);
@@ -161,7 +161,7 @@ static __always_inline enum gate_reason find_source(struct __sk_buff *skb, struc
 	if (port->flags & GATE_PORT_STAMPED && params.stamp_mask &&
 	    (skb->mark & params.stamp_mask) == params.stamp)
 		return GATE_R_JUDGED;
-	w->slot = slot_of_port(c, port, w->ifindex, f);
+	w->slot = slot_of_port(port, w->ifindex, f);
 	return GATE_R_NEW_FLOW;
 }
 

@@ -33,10 +33,10 @@ struct address {
 	__u32 word[4];
 };
 
-static __always_inline __u64 mac_word(const __u8 *m)
+static __always_inline __u64 mac_bits(const __u8 *m)
 {
-	return GATE_MAC_SEEN | (__u64)m[0] | (__u64)m[1] << 8 | (__u64)m[2] << 16 |
-	       (__u64)m[3] << 24 | (__u64)m[4] << 32 | (__u64)m[5] << 40;
+	return (__u64)m[0] | (__u64)m[1] << 8 | (__u64)m[2] << 16 | (__u64)m[3] << 24 |
+	       (__u64)m[4] << 32 | (__u64)m[5] << 40;
 }
 
 static __always_inline struct gate_conf *conf_get(void)
@@ -44,6 +44,22 @@ static __always_inline struct gate_conf *conf_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&conf, &zero);
+}
+
+/* What is near at hand about a MAC, 0 = nothing: the hash knows. */
+static __always_inline __u32 find_near(__u64 kind, __u32 scope, const __u8 *mac)
+{
+	__u64 key = mac_bits(mac) | kind;
+	__u32 i = gate_near_place(key, scope, params.max_vms);
+	const struct gate_near_set *set = bpf_map_lookup_elem(&near_macs, &i);
+
+	if (!set)
+		return 0;
+#pragma unroll
+	for (int way = 0; way < GATE_NEAR_WAYS; way++)
+		if (set->way[way].key == key && set->way[way].scope == scope)
+			return set->way[way].value;
+	return 0;
 }
 
 static __always_inline const struct gate_address *mac_lookup(__u32 slot, const __u8 *mac)
@@ -62,41 +78,18 @@ static __always_inline const struct gate_address *ip_lookup(__u32 slot, const __
 	return bpf_map_lookup_elem(&ips, &key);
 }
 
-/*
- * Tables of who is where. A look-up in a hash makes several calls and misses as many
- * cache lines, so each CPU keeps what it found; a change of either table, however
- * small, makes it ask again. The edition is read before the table (atomics with a
- * result are full barriers), else what is from before a change could pass for new.
- */
-static __always_inline bool is_current(const struct gate_conf *c, __u32 edition)
-{
-	return edition == *(const volatile __u32 *)&c->ports_edition;
-}
-
-static __always_inline __u32 edition_before_look(struct gate_conf *c)
-{
-	return __sync_fetch_and_add(&c->ports_edition, 0);
-}
-
-PROVEN_ONCE int look_up_source_slot(struct gate_conf *c, struct known_mac *k, __u32 ifindex,
-				    const struct frame *f, __u32 otherwise)
+PROVEN_ONCE int look_up_source_slot(__u32 ifindex, const struct frame *f, __u32 otherwise)
 {
 	struct gate_mac_owner_key mac = { .ifindex = ifindex };
 	struct gate_ip_key ip = { .prefixlen = 32 + 128, .slot = 0 };
-	__u32 edition, *slot;
+	__u32 *slot;
 
-	if (!c || !k || !f)
+	if (!f)
 		return otherwise;
-	edition = edition_before_look(c);
 	__builtin_memcpy(mac.mac, f->mac, 6);
 	slot = bpf_map_lookup_elem(&mac_owner, &mac);
-	if (slot) {
-		k->mac = mac_word(f->mac);
-		k->ifindex = ifindex;
-		k->edition = edition;
-		k->slot = *slot;
+	if (slot)
 		return *slot;
-	}
 	if (ifindex)
 		return otherwise;
 	__builtin_memcpy(ip.addr, f->src, 16);
@@ -105,20 +98,19 @@ PROVEN_ONCE int look_up_source_slot(struct gate_conf *c, struct known_mac *k, __
 }
 
 /* Behind a trunk, or where the uplink is the gate, registered sources tell VMs apart. */
-static __always_inline __u32 slot_by_source(struct gate_conf *c, __u32 ifindex,
-					    const struct frame *f, __u32 otherwise)
+static __always_inline __u32 slot_by_source(__u32 ifindex, const struct frame *f, __u32 otherwise)
 {
-	__u64 mac = mac_word(f->mac);
-	__u32 way = mac * 0x9e3779b97f4a7c15ULL >> (64 - KNOWN_MACS_BITS);
-	struct known_mac *k = bpf_map_lookup_elem(&known_macs, &way);
+	__u32 near = find_near(GATE_NEAR_OWNER, ifindex, f->mac);
 
-	if (!k)
-		return otherwise;
-	if (k->mac == mac && k->ifindex == ifindex && is_current(c, k->edition))
-		return k->slot;
-	return look_up_source_slot(c, k, ifindex, f, otherwise);
+	return near ? near : look_up_source_slot(ifindex, f, otherwise);
 }
 
+/*
+ * A look-up in a hash makes several calls and misses as many cache lines, so each CPU
+ * keeps the ports that it found; a change of the table, however small, makes it ask
+ * again. The edition is read before the table (atomics with a result are full barriers),
+ * else what is from before a change could pass for new.
+ */
 PROVEN_ONCE int look_up_port(struct gate_conf *c, struct known_port *k, __u32 ifindex)
 {
 	__u32 edition;
@@ -126,7 +118,7 @@ PROVEN_ONCE int look_up_port(struct gate_conf *c, struct known_port *k, __u32 if
 
 	if (!c || !k)
 		return 0;
-	edition = edition_before_look(c);
+	edition = __sync_fetch_and_add(&c->ports_edition, 0);
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
 		return 0;
@@ -144,16 +136,15 @@ static __always_inline struct gate_port *find_port(struct gate_conf *c, __u32 if
 
 	if (!k)
 		return 0;
-	if (k->ifindex == ifindex && is_current(c, k->edition))
+	if (k->ifindex == ifindex && k->edition == *(volatile __u32 *)&c->ports_edition)
 		return &k->port;
 	return look_up_port(c, k, ifindex) ? &k->port : 0;
 }
 
-static __always_inline __u32 slot_of_port(struct gate_conf *c, const struct gate_port *port,
-					  __u32 ifindex, const struct frame *f)
+static __always_inline __u32 slot_of_port(const struct gate_port *port, __u32 ifindex,
+					  const struct frame *f)
 {
-	return port->flags & GATE_PORT_TRUNK ? slot_by_source(c, ifindex, f, port->slot)
-					     : port->slot;
+	return port->flags & GATE_PORT_TRUNK ? slot_by_source(ifindex, f, port->slot) : port->slot;
 }
 
 /* A slot that is not there cannot be; should it be all the same, it opens nothing. */
@@ -180,7 +171,7 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
 {
 	__u32 slot = w->slot; /* on the stack: Linux 6.1 takes no key out of an argument */
 	struct gate_vm *vm = bpf_map_lookup_elem(&vms, &slot);
-	__u64 mac = mac_word(f->mac), first;
+	__u64 mac = GATE_MAC_SEEN | mac_bits(f->mac), first;
 
 	if (!vm)
 		return;
@@ -201,12 +192,15 @@ static __always_inline void check_stranger(struct who *w, const struct frame *f,
 PROVEN_ONCE int look_up_source(struct who *w, const struct frame *f, __u64 conf_flags, __u64 now)
 {
 	const struct gate_address *mac = 0, *ip = 0, *any;
+	bool known_mac = false;
 
 	if (!w || !f)
 		return GATE_R_NOT_GATED;
 	if (!w->routed && !(w->flags & GATE_VM_REGISTERED) && w->slot != GATE_SLOT_UNKNOWN)
 		check_stranger(w, f, now);
-	if (!w->routed && w->flags & GATE_VM_MACS) {
+	if (!w->routed && w->flags & GATE_VM_MACS)
+		known_mac = find_near(GATE_NEAR_VM, w->slot, f->mac);
+	if (!w->routed && w->flags & GATE_VM_MACS && !known_mac) {
 		mac = mac_lookup(w->slot, f->mac);
 		if (!mac && w->binding == GATE_BINDING_STRICT)
 			return GATE_R_SPOOFED_MAC;
@@ -234,7 +228,7 @@ PROVEN_ONCE int look_up_source(struct who *w, const struct frame *f, __u64 conf_
 			w->any_ip[1] = any->base[1];
 		}
 	}
-	if (!w->routed && conf_flags & GATE_CONF_ANY_MACS && !mac) {
+	if (!w->routed && conf_flags & GATE_CONF_ANY_MACS && !mac && !known_mac) {
 		any = mac_lookup(GATE_SLOT_ANY, f->mac);
 		if (any)
 			w->any_mac = any->base[0];

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <gate25/abi.h>
+#include <gate25/near.h>
 
 /* All arrays are mmap-able: a toggle is a store, a scrape is a memory walk. */
 #define GATE_ARRAY(map, value_type)                                                                \
@@ -30,6 +31,7 @@ GATE_ARRAY(counters, struct gate_counters);
 GATE_ARRAY(port_counters, struct gate_port_counters);
 GATE_ARRAY(flows, struct gate_flow_set);
 GATE_ARRAY(dests, struct gate_dest_set);
+GATE_ARRAY(near_macs, struct gate_near_set);
 
 /* The names are for user space alone; the program never reads them. */
 struct gate_name {
@@ -71,23 +73,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct known_port);
 } known_ports SEC(".maps");
-
-/* Likewise of `mac_owner`, by a hash of the MAC. A MAC that has no owner is not kept. */
-#define KNOWN_MACS_BITS 10
-struct known_mac {
-	__u64 mac; /* as mac_word() has it */
-	__u32 ifindex;
-	__u32 edition;
-	__u32 slot;
-	__u32 pad;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1 << KNOWN_MACS_BITS);
-	__type(key, __u32);
-	__type(value, struct known_mac);
-} known_macs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -226,7 +226,7 @@ static __noinline int to_vm(struct __sk_buff *skb, __u32 seen)
 	port = find_port(c, k->w.ifindex);
 	if (!port || !(port->flags & GATE_PORT_VM))
 		return pass_as(GATE_R_STRAY_REPLY);
-	k->w.slot = slot_of_port(c, port, k->w.ifindex, &k->f);
+	k->w.slot = slot_of_port(port, k->w.ifindex, &k->f);
 	if (!find_vm(&k->w))
 		return pass_as(GATE_R_STRAY_REPLY);
 	judge_reply(skb, k, c->flags, k->p.now);

@@ -83,6 +83,11 @@ static uint32_t dests(const struct gate_sizes *s)
 	return s->max_vms * s->dest_sets;
 }
 
+static uint32_t near_macs(const struct gate_sizes *s)
+{
+	return gate_near_sets(s->max_vms);
+}
+
 /*
  * Room in a hash costs a bucket of 16 bytes, taken or not: two ports and two MACs
  * for each VM, and what else the host has. In a trie room costs nothing.
@@ -113,14 +118,14 @@ static uint32_t exempt(const struct gate_sizes *s)
 	[GATE_MAP_##map] = { #map, offsetof(struct gate_maps, map), true, entries }
 
 const struct gate_map_desc gate_map_desc[GATE_NMAPS] = {
-	ARRAY(conf, one),	 ARRAY(global, one),	     ARRAY(vms, vms),
-	ARRAY(names, vms),	 ARRAY(heads, heads),	     ARRAY(nodes, nodes),
-	ARRAY(buckets, buckets), ARRAY(budgets, budgets),    ARRAY(shadow_heads, heads),
-	ARRAY(shadow, vms),	 ARRAY(counters, vms),	     ARRAY(port_counters, port_counters),
-	ARRAY(flows, flows),	 ARRAY(dests, dests),	     TABLE(ports, ports),
-	TABLE(mac_owner, macs),	 TABLE(ip_owner, addresses), TABLE(macs, macs),
-	TABLE(ips, addresses),	 TABLE(exempt, exempt),	     TABLE(reasons, NULL),
-	TABLE(untold, NULL),	 TABLE(events, NULL),
+	ARRAY(conf, one),	 ARRAY(global, one),	  ARRAY(vms, vms),
+	ARRAY(names, vms),	 ARRAY(heads, heads),	  ARRAY(nodes, nodes),
+	ARRAY(buckets, buckets), ARRAY(budgets, budgets), ARRAY(shadow_heads, heads),
+	ARRAY(shadow, vms),	 ARRAY(counters, vms),	  ARRAY(port_counters, port_counters),
+	ARRAY(flows, flows),	 ARRAY(dests, dests),	  ARRAY(near_macs, near_macs),
+	TABLE(ports, ports),	 TABLE(mac_owner, macs),  TABLE(ip_owner, addresses),
+	TABLE(macs, macs),	 TABLE(ips, addresses),	  TABLE(exempt, exempt),
+	TABLE(reasons, NULL),	 TABLE(untold, NULL),	  TABLE(events, NULL),
 };
 
 /* Bytes of one element of an array. */
@@ -144,6 +149,7 @@ static size_t element_size(const struct gate_map_desc *d)
 		SIZE(port_counters);
 		SIZE(flows);
 		SIZE(dests);
+		SIZE(near_macs);
 #undef SIZE
 	default:
 		return 0;

@@ -38,6 +38,7 @@ enum gate_map {
 	GATE_MAP_port_counters,
 	GATE_MAP_flows,
 	GATE_MAP_dests,
+	GATE_MAP_near_macs,
 	GATE_MAP_ports,
 	GATE_MAP_mac_owner,
 	GATE_MAP_ip_owner,

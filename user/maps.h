@@ -8,6 +8,7 @@
 #define GATE25_MAPS_H
 
 #include <gate25/abi.h>
+#include <gate25/near.h>
 #include <stdint.h>
 
 struct gate_maps {
@@ -29,6 +30,7 @@ struct gate_maps {
 	struct gate_port_counters *port_counters;
 	struct gate_flow_set *flows;
 	struct gate_dest_set *dests;
+	struct gate_near_set *near_macs;
 
 	/* numbers of elements */
 	uint32_t nheads, nnodes, nbuckets, nbudgets;
@@ -66,8 +68,7 @@ static inline uint32_t gate_bucket_index(const struct gate_maps *m, uint32_t slo
 	return m->vms[slot].override_base + id - (m->scopes + 1);
 }
 
-/* Behind each change of `ports` or `mac_owner`: until then the programs go by what they know of it.
- */
+/* Behind each change of `ports`: until then the programs go by what they know of it. */
 static inline void gate_maps_ports_changed(const struct gate_maps *m)
 {
 	__atomic_fetch_add(&m->conf->ports_edition, 1, __ATOMIC_RELEASE);

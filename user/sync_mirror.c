@@ -50,6 +50,32 @@ const void *gate_mirror_get(const struct mirror *m, const void *key)
 	return entry ? entry->value : NULL;
 }
 
+/* What is near at hand is never more than the kernel's table says, at no moment. */
+static void put_near(struct mirror *m, const void *key, const void *value)
+{
+	struct gate_near_entry e;
+
+	if (m->near && m->near_entry(key, value, &e))
+		gate_near_put(m->near, &e);
+}
+
+static void del_near(struct mirror *m, const void *key, const struct mirror_entry *entry)
+{
+	struct gate_near_entry e;
+
+	if (m->near && m->near_entry(key, entry->value, &e))
+		gate_near_del(m->near, &e);
+}
+
+void gate_mirror_bring_near(struct mirror *m)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while ((at = gate_table_next(&m->entries, &it)))
+		put_near(m, at->key, ((const struct mirror_entry *)at->value)->value);
+}
+
 int gate_mirror_put(struct mirror *m, const void *key, const void *value)
 {
 	struct mirror_entry *entry = gate_table_get(&m->entries, key, m->key_size);
@@ -58,6 +84,8 @@ int gate_mirror_put(struct mirror *m, const void *key, const void *value)
 		entry->touched = true;
 		return 0;
 	}
+	if (entry)
+		del_near(m, key, entry);
 	if (bpf_map_update_elem(m->fd, key, value, BPF_ANY)) {
 		m->failed++;
 		return -errno;
@@ -65,6 +93,7 @@ int gate_mirror_put(struct mirror *m, const void *key, const void *value)
 	if (m->ports)
 		gate_maps_ports_changed(m->ports);
 	remember(m, key, value, true);
+	put_near(m, key, value);
 	return 0;
 }
 
@@ -72,8 +101,10 @@ void gate_mirror_del(struct mirror *m, const void *key)
 {
 	struct mirror_entry *entry = gate_table_del(&m->entries, key, m->key_size);
 
-	if (entry)
+	if (entry) {
+		del_near(m, key, entry);
 		bpf_map_delete_elem(m->fd, key);
+	}
 	if (entry && m->ports)
 		gate_maps_ports_changed(m->ports);
 	free(entry);

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "mem.h"
+#include "near.h"
 #include "sync.h"
 #include "table.h"
 
@@ -17,7 +18,9 @@ struct mirror {
 	uint32_t key_size, value_size;
 	struct gate_table entries;     /* key -> struct mirror_entry */
 	uint64_t failed;	       /* updates the kernel refused */
-	const struct gate_maps *ports; /* of those that tell who is where: `ports`, `mac_owner` */
+	const struct gate_maps *ports; /* of the mirror of `ports` alone */
+	struct gate_near *near;	       /* where some of it is near at hand, or NULL */
+	bool (*near_entry)(const void *key, const void *value, struct gate_near_entry *out);
 };
 
 struct mirror_entry {
@@ -31,6 +34,8 @@ const void *gate_mirror_get(const struct mirror *m, const void *key);
 int gate_mirror_put(struct mirror *m, const void *key, const void *value);
 void gate_mirror_del(struct mirror *m, const void *key);
 void gate_mirror_sweep(struct mirror *m);
+/* Enters near at hand what is not there yet. */
+void gate_mirror_bring_near(struct mirror *m);
 
 /* Keys of one slot or scope that are in a mirror. */
 struct key_list {
@@ -56,6 +61,7 @@ struct gate_sync {
 	int64_t unix_minus_mono_ns;
 	struct gate_pool nodes, budgets;
 	struct mirror ports, mac_owner, ip_owner, macs, ips, exempt;
+	struct gate_near near;		/* of mac_owner and macs */
 	struct slot_state **slot;	/* [max_vms], NULL = nothing there */
 	struct gate_table exempt_lists; /* scope -> struct key_list */
 	uint32_t any_macs, any_ips;	/* number of entries for GATE_SLOT_ANY */

@@ -68,6 +68,57 @@ static void adopt_exempt(struct gate_sync *s)
 	}
 }
 
+/* ---- what of the MACs is near at hand ---- */
+
+static bool near_owner(const void *key, const void *value, struct gate_near_entry *out)
+{
+	const struct gate_mac_owner_key *k = key;
+
+	*out = (struct gate_near_entry){ .kind = GATE_NEAR_OWNER,
+					 .scope = k->ifindex,
+					 .value = *(const uint32_t *)value,
+					 .mac = k->mac };
+	return true;
+}
+
+/* A VM's own MAC; with a policy to it only the hash tells the whole. */
+static bool near_mac(const void *key, const void *value, struct gate_near_entry *out)
+{
+	const struct gate_mac_key *k = key;
+	const struct gate_address *a = value;
+	const bool plain = !a->base[0] && !a->base[1] && !a->bucket && !a->budget;
+
+	*out = (struct gate_near_entry){
+		.kind = GATE_NEAR_VM, .scope = k->slot, .value = plain ? a->flags : 0, .mac = k->mac
+	};
+	return k->slot != GATE_SLOT_ANY;
+}
+
+static bool still_near(void *arg, const struct gate_near_entry *e)
+{
+	const struct gate_sync *s = arg;
+	const bool owner = e->kind == GATE_NEAR_OWNER;
+	const struct mirror *m = owner ? &s->mac_owner : &s->macs;
+	const struct gate_mac_key mac = gate_sync_mac_key(e->scope, e->mac);
+	struct gate_mac_owner_key trunk = { .ifindex = e->scope };
+	struct gate_near_entry now;
+
+	memcpy(trunk.mac, e->mac, 6);
+	const void *key = owner ? (const void *)&trunk : &mac, *value = gate_mirror_get(m, key);
+	return value && m->near_entry(key, value, &now) && now.value == e->value;
+}
+
+static void open_near(struct gate_sync *s)
+{
+	s->mac_owner.near = s->macs.near = &s->near;
+	s->mac_owner.near_entry = near_owner;
+	s->macs.near_entry = near_mac;
+	gate_near_open(&s->near, s->m);
+	gate_near_keep(&s->near, still_near, s);
+	gate_mirror_bring_near(&s->mac_owner);
+	gate_mirror_bring_near(&s->macs);
+}
+
 int gate_sync_tables_open(struct gate_sync *s)
 {
 	const struct {
@@ -91,7 +142,8 @@ int gate_sync_tables_open(struct gate_sync *s)
 		if (r)
 			return r;
 	}
-	s->ports.ports = s->mac_owner.ports = s->m;
+	open_near(s);
+	s->ports.ports = s->m;
 	gate_maps_ports_changed(s->m); /* whoever was here before may not have come to it */
 	adopt_exempt(s);
 	return 0;
@@ -115,6 +167,7 @@ void gate_sync_tables_close(struct gate_sync *s)
 	gate_mirror_close(&s->macs);
 	gate_mirror_close(&s->ips);
 	gate_mirror_close(&s->exempt);
+	gate_near_close(&s->near);
 }
 
 /* ---- ports and owners ---- */

@@ -38,7 +38,7 @@
 
 #include <linux/types.h>
 
-#define GATE_ABI 2
+#define GATE_ABI 3
 
 #define GATE_MAX_PORTS	 4 /* gated TCP ports */
 #define GATE_MAX_SCOPES	 (1 + GATE_MAX_PORTS)
@@ -361,7 +361,7 @@ struct gate_exempt_key {
 /* Runtime configuration, one element. */
 struct gate_conf {
 	__u64 flags;
-	__u32 ports_edition; /* counted up behind each change of `ports` and `mac_owner` */
+	__u32 ports_edition; /* counted up behind each change of the map `ports` */
 	__u32 pad;
 	__u64 revision; /* counts policy changes */
 	__u64 seed[10]; /* of the flow hash; an upgrade must keep it */
@@ -462,6 +462,7 @@ struct gate_global {
  *   ports      HASH ifindex -> gate_port   mac_owner HASH gate_mac_owner_key -> u32 slot
  *   ip_owner   LPM gate_ip_key (slot 0) -> u32 slot      (uplink mode)
  *   macs       HASH gate_mac_key -> gate_address         ips LPM gate_ip_key -> gate_address
+ *   near_macs  ARRAY[gate_near_sets()] gate_near_set, see near.h
  *   exempt     LPM gate_exempt_key -> u32 1
  *   vms        ARRAY[max_vms] gate_vm      names    ARRAY[max_vms] char[GATE_NAME_LEN]
  *   heads      ARRAY[gate_handles()] u64 node            nodes ARRAY[...] gate_node (0 unused)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Whose frame it is: ports, MACs, addresses, at the port and at the backstop. */
 #include "policy_lab.h"
+
+#include "near.h"
 #include "usage.h"
 
 static void test_identity_1_another_mac_on_an_unregistered_port(void **state)
@@ -161,21 +163,25 @@ static void test_trunk_tells_vms_apart_by_mac(void **state)
 	assert_int_equal(counters()->flows_admitted, 1);
 }
 
-/* Gives a MAC of the trunk to a slot, -1 = to nobody. */
-static void give_mac(uint8_t last, int to)
+/* Gives a MAC of the trunk to a slot, -1 = to nobody, as the daemon does; near at hand too or not.
+ */
+static void give_mac(struct gate_near *near, uint8_t last, int to)
 {
 	struct gate_mac_owner_key key = { .ifindex = TEST_IFINDEX, .mac = { 2, [5] = last } };
+	struct gate_near_entry e = { GATE_NEAR_OWNER, TEST_IFINDEX, (uint32_t)to, key.mac };
 	uint32_t slot = to;
 
+	if (near)
+		gate_near_del(near, &e);
 	if (to < 0)
 		assert_int_equal(bpf_map_delete_elem(gate.m.mac_owner, &key), 0);
 	else
 		assert_int_equal(bpf_map_update_elem(gate.m.mac_owner, &key, &slot, 0), 0);
-	gate_maps_ports_changed(&gate.m);
+	if (near && to >= 0)
+		gate_near_put(near, &e);
 }
 
-/* What a CPU knows of a MAC's owner ends with the change of it, whatever it sent meanwhile. */
-static void test_trunk_macs_change_hands(void **state)
+static void macs_change_hands(struct gate_near *near)
 {
 	enum { NOBODY = -1, KEEP = -2, FIRST = TEST_SLOT, SECOND = TEST_SLOT2 };
 	static const struct {
@@ -207,7 +213,7 @@ static void test_trunk_macs_change_hands(void **state)
 		bool first = rows[i].slot == FIRST;
 
 		if (rows[i].to != KEEP)
-			give_mac(rows[i].mac, rows[i].to);
+			give_mac(near, rows[i].mac, rows[i].to);
 		for (int n = 0; n < 3; n++)
 			if (send_from(1, rows[i].mac) != (first ? ACT_UNSPEC : ACT_SHOT))
 				fail_msg("row %zu: %s: the wrong verdict", i, rows[i].what);
@@ -223,6 +229,68 @@ static void test_trunk_macs_change_hands(void **state)
 	uint8_t frame[FRAME_MAX];
 	int len = frame_build("eth ip4 tcp", &spec, frame);
 	assert_int_equal(testgate_run(&gate, TEST_UPLINK_OUT, frame, len, ifindex), ACT_UNSPEC);
+}
+
+/* The change of a MAC's owner holds for the next frame, wherever the MAC is found. */
+static void test_trunk_macs_change_hands(void **state)
+{
+	struct gate_near near;
+
+	macs_change_hands(NULL);
+	gate_near_open(&near, &gate.m);
+	macs_change_hands(&near);
+	gate_near_close(&near);
+}
+
+/* ---- MACs near at hand ---- */
+
+static void set_near(uint64_t kind, uint32_t scope, uint8_t last, uint32_t value)
+{
+	const uint8_t mac[6] = { 2, 0, 0, 0, 0, last };
+	struct gate_near near;
+
+	gate_near_open(&near, &gate.m);
+	gate_near_put(&near, &(struct gate_near_entry){ kind, scope, value, mac });
+	gate_near_close(&near);
+}
+
+static void test_a_near_owner_is_found_without_its_hash(void **state)
+{
+	struct gate_port trunk = { .slot = TEST_SLOT, .flags = GATE_PORT_VM | GATE_PORT_TRUNK };
+	uint32_t ifindex = TEST_IFINDEX;
+
+	begin();
+	bpf_map_update_elem(gate.m.ports, &ifindex, &trunk, 0);
+	gate_maps_ports_changed(&gate.m);
+	set(gate_base_vm(TEST_SLOT2), node(GATE_BLOCK));
+	set_near(GATE_NEAR_OWNER, TEST_IFINDEX, 9, TEST_SLOT2);
+	set_near(GATE_NEAR_OWNER, TEST_IFINDEX + 1, 8, TEST_SLOT2); /* behind another port */
+	set_near(GATE_NEAR_VM, TEST_IFINDEX, 7, TEST_SLOT2);	    /* says nothing of owners */
+	assert_int_equal(send_from(1, 9), ACT_SHOT);
+	assert_int_equal(send_from(1, 8), ACT_UNSPEC);
+	assert_int_equal(send_from(1, 7), ACT_UNSPEC);
+	assert_int_equal(gate.m.counters[TEST_SLOT2].flows_blocked, 1);
+	assert_int_equal(counters()->flows_admitted, 2);
+}
+
+static void test_a_near_mac_is_the_vms_own(void **state)
+{
+	struct gate_address any = { .base = { gate_base_override(&gate.m, OVERRIDE) } };
+
+	begin();
+	gate.m.vms[TEST_SLOT].binding = GATE_BINDING_STRICT;
+	gate.m.vms[TEST_SLOT].flags |= GATE_VM_MACS;
+	set_near(GATE_NEAR_VM, TEST_SLOT, 9, GATE_ADDR_REGISTERED);
+	set_near(GATE_NEAR_VM, TEST_SLOT2, 8, GATE_ADDR_REGISTERED);
+	assert_int_equal(send_from(1, 9), ACT_UNSPEC);
+	assert_int_equal(send_from(1, 8), ACT_SHOT);
+	assert_int_equal(testgate_reason(&gate, GATE_R_SPOOFED_MAC, false), 1);
+	/* what is in force for a MAC that nobody registered is not for its owner */
+	set(any.base[0], node(GATE_BLOCK));
+	set_mac(GATE_SLOT_ANY, 9, any);
+	assert_int_equal(send_from(1, 9), ACT_UNSPEC);
+	assert_int_equal(counters()->flows_admitted, 2);
+	assert_int_equal(counters()->spoofed, 1);
 }
 
 static void test_identity_4_learn_tells_a_new_source_once(void **state)
@@ -313,6 +381,8 @@ int main(void)
 		cmocka_unit_test(test_forging_gains_nothing),
 		cmocka_unit_test(test_trunk_tells_vms_apart_by_mac),
 		cmocka_unit_test(test_trunk_macs_change_hands),
+		cmocka_unit_test(test_a_near_owner_is_found_without_its_hash),
+		cmocka_unit_test(test_a_near_mac_is_the_vms_own),
 		cmocka_unit_test(test_identity_4_learn_tells_a_new_source_once),
 		cmocka_unit_test(test_backstop),
 		cmocka_unit_test(test_a_slot_that_is_not_there_opens_nothing),

@@ -65,6 +65,7 @@ static void make_arrays(struct fake_gate *g)
 	m->port_counters = calloc((size_t)vms * g->conf.nports, sizeof(*m->port_counters));
 	m->flows = calloc((size_t)vms * g->conf.flow_sets, sizeof(*m->flows));
 	m->dests = calloc((size_t)vms * g->conf.dest_sets, sizeof(*m->dests));
+	m->near_macs = calloc(gate_near_sets(vms), sizeof(*m->near_macs));
 }
 
 static void make_maps(struct fake_gate *g)
@@ -95,6 +96,7 @@ static void free_maps(struct fake_gate *g)
 	free(g->m.port_counters);
 	free(g->m.flows);
 	free(g->m.dests);
+	free(g->m.near_macs);
 }
 
 void fake_gate_make(struct fake_gate *g, uint32_t max_vms, const uint16_t *ports)

@@ -64,6 +64,7 @@ static void set_sizes(struct testgate *t)
 	size(t->skel->maps.port_counters, VMS * 4);
 	size(t->skel->maps.flows, VMS * FLOW_SETS);
 	size(t->skel->maps.dests, VMS * DEST_SETS);
+	size(t->skel->maps.near_macs, gate_near_sets(VMS));
 	size(t->skel->maps.ports, VMS);
 	size(t->skel->maps.mac_owner, VMS);
 	size(t->skel->maps.ip_owner, VMS);
@@ -87,6 +88,7 @@ static void map_all(struct testgate *t)
 	t->m.port_counters = map_memory(t->skel->maps.port_counters);
 	t->m.flows = map_memory(t->skel->maps.flows);
 	t->m.dests = map_memory(t->skel->maps.dests);
+	t->m.near_macs = map_memory(t->skel->maps.near_macs);
 	t->m.ports = bpf_map__fd(t->skel->maps.ports);
 	t->m.mac_owner = bpf_map__fd(t->skel->maps.mac_owner);
 	t->m.ip_owner = bpf_map__fd(t->skel->maps.ip_owner);
@@ -167,6 +169,7 @@ void testgate_reset(struct testgate *t)
 	memset(t->m.port_counters, 0, VMS * 4 * sizeof(*t->m.port_counters));
 	memset(t->m.flows, 0, VMS * FLOW_SETS * sizeof(*t->m.flows));
 	memset(t->m.dests, 0, VMS * DEST_SETS * sizeof(*t->m.dests));
+	memset(t->m.near_macs, 0, gate_near_sets(VMS) * sizeof(*t->m.near_macs));
 	empty_map(t->m.ports, 4);
 	empty_map(t->m.mac_owner, sizeof(struct gate_mac_owner_key));
 	empty_map(t->m.ip_owner, sizeof(struct gate_ip_key));

@@ -221,7 +221,7 @@ static void test_text_format(void **state)
 		"gate25_map_capacity{map=\"flows\"} 38400",
 		"gate25_events_lost_total 5",
 		"gate25_policy_revision 42",
-		"gate25_build_info{version=\"" GATE_VERSION "\",abi=\"2\"} 1",
+		"gate25_build_info{version=\"" GATE_VERSION "\",abi=\"3\"} 1",
 		"gate25_dropped_packets_total{reason=\"blocked\"} 0",
 		NULL,
 	};

@@ -360,20 +360,17 @@ static void test_in_uplink_mode_sources_lead_to_vms(void **state)
 	struct gate_mac_owner_key mac = { .mac = { 0x52, 0x54, 0, 0, 0, 1 } };
 	struct gate_ip_key ip = { .prefixlen = 160,
 				  .addr = { [10] = 0xff, [11] = 0xff, 192, 0, 2, 1 } };
-	uint32_t slot = 0, edition = box.g.m.conf->ports_edition;
+	uint32_t slot = 0;
 
 	box.g.c.uplink_mode = true;
 	box_vm(&box, "web1", "mac=52:54:00:00:00:01 ip=192.0.2.1");
 	assert_int_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &mac, &slot), 0);
 	assert_int_equal(slot, 1);
-	assert_int_not_equal(box.g.m.conf->ports_edition, edition);
 	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
 	box_restart(&box, false);
 	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
-	edition = box.g.m.conf->ports_edition;
 	box_vm(&box, "web1", "");
 	assert_int_not_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &mac, &slot), 0);
-	assert_int_not_equal(box.g.m.conf->ports_edition, edition);
 	assert_int_not_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "bench.h"
 #include "config.h"
+#include "near.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -14,6 +15,7 @@ void bench_gate_open(struct bench_gate *g, const char *config, uint32_t vms, uns
 {
 	struct gate_error err = { 0 };
 	struct gate_port port = { .slot = 0, .flags = GATE_PORT_VM | GATE_PORT_TRUNK };
+	struct gate_near near;
 	struct gate_mac_owner_key key = { .ifindex = ifindex, .mac = { 2 } };
 
 	memset(g, 0, sizeof(*g));
@@ -24,6 +26,7 @@ void bench_gate_open(struct bench_gate *g, const char *config, uint32_t vms, uns
 	g->vms = vms;
 	if (vms + 1 > g->m->conf->max_vms)
 		bench_die("max_vms is too small for %u VMs", vms);
+	gate_near_open(&near, g->m);
 	g->m->conf->flags = GATE_CONF_ENFORCE | GATE_CONF_BACKSTOP;
 	for (uint32_t vm = 0; vm < vms; vm++) {
 		uint32_t slot = vm + 1;
@@ -31,11 +34,14 @@ void bench_gate_open(struct bench_gate *g, const char *config, uint32_t vms, uns
 		memcpy(key.mac + 2, &(uint32_t){ htonl(vm) }, 4);
 		if (bpf_map_update_elem(g->m->mac_owner, &key, &slot, 0))
 			bench_die("cannot register VM %u: %m", vm);
+		gate_near_put(&near,
+			      &(struct gate_near_entry){ GATE_NEAR_OWNER, ifindex, slot, key.mac });
 		g->m->vms[slot].flags = GATE_VM_USED | GATE_VM_REGISTERED | GATE_VM_TO_VM;
 	}
 	if (bpf_map_update_elem(g->m->ports, &ifindex, &port, 0))
 		bench_die("cannot register the port: %m");
 	gate_maps_ports_changed(g->m);
+	gate_near_close(&near);
 }
 
 void bench_gate_close(struct bench_gate *g)
