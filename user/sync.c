@@ -32,6 +32,18 @@ void gate_sync_revision(struct gate_sync *s)
 	__atomic_fetch_add(&s->m->conf->revision, 1, __ATOMIC_RELEASE);
 }
 
+/* Equal nodes become one, and what is no node at all is damaged. */
+static void adopt_heads(struct gate_sync *s)
+{
+	for (uint32_t i = 0; i < s->m->nheads; i++) {
+		const uint64_t head = s->m->heads[i];
+		const uint32_t node = gate_nodes_adopt(&s->nodes, head);
+
+		if (node != head)
+			sync_store(&s->m->heads[i], node);
+	}
+}
+
 int gate_sync_open(struct gate_sync **out, struct gate_maps *m, const struct gate_config *c,
 		   struct gate_error *err)
 {
@@ -42,11 +54,9 @@ int gate_sync_open(struct gate_sync **out, struct gate_maps *m, const struct gat
 	s->c = c;
 	gate_sync_clock(s);
 	gate_sync_shadow_forget(m);
-	gate_pool_init(&s->nodes, 1, m->nnodes, REST_NS);
+	gate_nodes_open(&s->nodes, m, REST_NS);
 	gate_pool_init(&s->budgets, 1, m->nbudgets, REST_NS);
-	for (uint32_t i = 0; i < m->nheads; i++)
-		if (m->heads[i] && !gate_pool_claim(&s->nodes, (uint32_t)m->heads[i]))
-			sync_store(&m->heads[i], 0); /* no node at all, or shared: damaged */
+	adopt_heads(s);
 	r = gate_sync_tables_open(s);
 	if (r) {
 		gate_sync_close(s);
@@ -64,7 +74,7 @@ void gate_sync_close(struct gate_sync *s)
 		return;
 	gate_sync_addresses_close(s);
 	gate_sync_tables_close(s);
-	gate_pool_clear(&s->nodes);
+	gate_nodes_close(&s->nodes);
 	gate_pool_clear(&s->budgets);
 	free(s);
 }
@@ -177,13 +187,11 @@ static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_nod
 
 	if (memcmp(node, old ? &s->m->nodes[old] : &nothing, sizeof(*node)) == 0)
 		return;
-	if (memcmp(node, &nothing, sizeof(*node)) != 0) {
-		i = gate_sync_take(&s->nodes);
-		s->m->nodes[i] = *node;
-	}
+	if (memcmp(node, &nothing, sizeof(*node)) != 0)
+		i = gate_nodes_take(&s->nodes, node);
 	sync_store(head, i);
 	if (old)
-		gate_pool_give(&s->nodes, old, gate_clock_mono_ns());
+		gate_nodes_give(&s->nodes, old);
 }
 
 /*

@@ -7,6 +7,7 @@
  * A policy is an immutable node. To change one a free node is filled, its number
  * stored in `heads`, the old node left to rest for a second: a program that has
  * just read the old number still finds the old policy, never half of a new one.
+ * Heads whose policies are equal show one node, see nodes.h.
  */
 #ifndef GATE25_SYNC_H
 #define GATE25_SYNC_H

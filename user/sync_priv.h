@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "near.h"
+#include "nodes.h"
 #include "sync.h"
 #include "table.h"
 
@@ -59,7 +60,8 @@ struct gate_sync {
 	struct gate_maps *m;
 	const struct gate_config *c;
 	int64_t unix_minus_mono_ns;
-	struct gate_pool nodes, budgets;
+	struct gate_nodes nodes;
+	struct gate_pool budgets;
 	struct mirror ports, mac_owner, ip_owner, macs, ips, exempt;
 	struct gate_near near;		/* of mac_owner and macs */
 	struct slot_state **slot;	/* [max_vms], NULL = nothing there */

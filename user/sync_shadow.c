@@ -14,7 +14,7 @@ static void drop_node(struct gate_sync *s, uint32_t handle)
 
 	sync_store(&s->m->shadow_heads[handle], 0);
 	if (old)
-		gate_pool_give(&s->nodes, old, gate_clock_mono_ns());
+		gate_nodes_give(&s->nodes, old);
 }
 
 static int put_node(struct gate_sync *s, uint32_t handle, const struct gate_node *node)
@@ -28,13 +28,12 @@ static int put_node(struct gate_sync *s, uint32_t handle, const struct gate_node
 		drop_node(s, handle);
 		return 0;
 	}
-	i = gate_sync_take(&s->nodes);
+	i = gate_nodes_take(&s->nodes, node);
 	if (i == UINT32_MAX)
 		return -ENOSPC;
-	s->m->nodes[i] = *node;
 	sync_store(&s->m->shadow_heads[handle], i);
 	if (old)
-		gate_pool_give(&s->nodes, old, gate_clock_mono_ns());
+		gate_nodes_give(&s->nodes, old);
 	return 0;
 }
 
@@ -44,7 +43,7 @@ int gate_sync_shadow_put(struct gate_sync *s, uint32_t base, const struct gate_o
 	int r = 0;
 
 	/* a quarter of what is left stays for changes of the live policy */
-	if (gate_pool_left(&s->nodes) < s->m->nnodes / 4 + s->m->scopes)
+	if (gate_pool_left(&s->nodes.pool) < s->m->nnodes / 4 + s->m->scopes)
 		return -ENOSPC;
 	for (unsigned scope = 0; scope < s->m->scopes && !r; scope++) {
 		struct gate_node node;
