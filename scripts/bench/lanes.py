@@ -135,9 +135,9 @@ class Lane:
             raise Unavailable(self.driver.stderr.read().strip().removeprefix("bench: "))
         return json.loads(line)
 
-    def blast(self, frames, delivered):
+    def blast(self, frames, delivered, verb="blast"):
         """ns for each frame. The share that came out must be `delivered`, or it is no figure."""
-        answer = self.ask("blast", frames)
+        answer = self.ask(verb, frames)
         if answer["delivered"] != delivered:
             raise AssertionError(f"{self.name}: {answer['delivered']:.4f} of the frames came out, "
                                  f"not {delivered:.2f}")
@@ -152,17 +152,22 @@ class Contender:
 
 
 def interleave(contenders, rounds, frames):
-    """{name: [ns of each round]}: A B C A B C …, so that all see the same machine."""
+    """
+    {name: [ns of each round]}: A B C A B C …, so that all see the same machine. What it takes
+    to make a frame, which no host pays, is taken off each.
+    """
     samples = {c.name: [] for c in contenders}
+    maker = contenders[0].lane
     for c in contenders:  # caches, and sets that fill as frames come
         if c.on:
             c.on()
         c.lane.ask("blast", frames)
     for _ in range(rounds):
+        making = maker.blast(frames, 0.0, "make")
         for c in contenders:
             if c.on:
                 c.on()
-            samples[c.name].append(c.lane.blast(frames, c.delivered))
+            samples[c.name].append(c.lane.blast(frames, c.delivered) - making)
     return samples
 
 

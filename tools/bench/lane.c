@@ -15,7 +15,8 @@
  *                           none empty drop from_vm uplink_out
  *   frames SHAPE VMS [new]  what to send; "new": each frame a 5-tuple of its own
  *   blast N                 {"ns": CPU time for each frame, "delivered": share, "out": frames}
- *   swap N                  the same, while the second CPU swaps the first device's
+ *   make N                  the same for frames that are made and go nowhere
+ *   swap N                  as blast, while the second CPU swaps the first device's
  *                           program for another and back without end; and "swaps"
  *   counters                of all VMs together
  */
@@ -157,6 +158,12 @@ static void command(struct lane *l, char **word, int n)
 {
 	if (n == 2 && !strcmp(word[0], "blast")) {
 		blast(l, strtoul(word[1], NULL, 10), NULL);
+		return;
+	}
+	if (n == 2 && !strcmp(word[0], "make")) {
+		*l->ref.made_only = 1;
+		blast(l, strtoul(word[1], NULL, 10), NULL);
+		*l->ref.made_only = 0;
 		return;
 	}
 	if (n == 2 && !strcmp(word[0], "swap")) {

@@ -23,6 +23,7 @@ __u8 link_header[BENCH_LINK_HEADER]; /* of the frames that same_xdp sends */
 __u32 reply_sent;		     /* sequence number that reply_tc is at */
 __u32 reply_step;		     /* bytes in each frame of reply_tc */
 __u32 redirect_to;		     /* the device that redirect_xdp sends by */
+__u32 made_only;		     /* frames of gen_xdp and same_xdp go nowhere */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -77,7 +78,7 @@ int gen_xdp(struct xdp_md *ctx)
 	if (data + BENCH_FRAME > end)
 		return XDP_DROP;
 	next_frame(my_gen(), data);
-	return XDP_PASS;
+	return made_only ? XDP_DROP : XDP_PASS;
 }
 
 /* For other shapes: the same each time, but for what the kernel moved when it took a tag off. */
@@ -89,7 +90,7 @@ int same_xdp(struct xdp_md *ctx)
 	if (data + sizeof(link_header) > end)
 		return XDP_DROP;
 	__builtin_memcpy(data, link_header, sizeof(link_header));
-	return XDP_PASS;
+	return made_only ? XDP_DROP : XDP_PASS;
 }
 
 /* The same frame again and again, to whoever is at the other end of a veth. */

@@ -63,6 +63,7 @@ struct bench_progs {
 	uint32_t *reply_sent;  /* sequence number that reply_tc is at */
 	uint32_t *reply_step;  /* bytes by which reply_tc moves the sequence number on */
 	uint32_t *redirect_to; /* ifindex that redirect_xdp sends by */
+	uint32_t *made_only;   /* gen_xdp and same_xdp make frames and send none */
 };
 void bench_progs_open(struct bench_progs *p);
 /* What gen_tc hands on to. */

@@ -32,6 +32,7 @@ void bench_progs_open(struct bench_progs *p)
 	p->reply_sent = &skel->bss->reply_sent;
 	p->reply_step = &skel->bss->reply_step;
 	p->redirect_to = &skel->bss->redirect_to;
+	p->made_only = &skel->bss->made_only;
 }
 
 void bench_progs_jump(struct bench_progs *p, int prog)
