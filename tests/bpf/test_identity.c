@@ -254,6 +254,18 @@ static void set_near(uint64_t kind, uint32_t scope, uint8_t last, uint32_t value
 	gate_near_close(&near);
 }
 
+/* Another scope, from `scope` on, in which the MAC has its place in the same line. */
+static uint32_t neighbour(uint64_t kind, uint32_t scope, uint8_t last)
+{
+	const uint64_t key = kind | 2 | (uint64_t)last << 40;
+	const uint32_t vms = gate.m.conf->max_vms, here = gate_near_place(key, scope, vms);
+
+	do
+		scope++;
+	while (gate_near_place(key, scope, vms) != here);
+	return scope;
+}
+
 static void test_a_near_owner_is_found_without_its_hash(void **state)
 {
 	struct gate_port trunk = { .slot = TEST_SLOT, .flags = GATE_PORT_VM | GATE_PORT_TRUNK };
@@ -264,8 +276,9 @@ static void test_a_near_owner_is_found_without_its_hash(void **state)
 	gate_maps_ports_changed(&gate.m);
 	set(gate_base_vm(TEST_SLOT2), node(GATE_BLOCK));
 	set_near(GATE_NEAR_OWNER, TEST_IFINDEX, 9, TEST_SLOT2);
-	set_near(GATE_NEAR_OWNER, TEST_IFINDEX + 1, 8, TEST_SLOT2); /* behind another port */
-	set_near(GATE_NEAR_VM, TEST_IFINDEX, 7, TEST_SLOT2);	    /* says nothing of owners */
+	/* behind another port */
+	set_near(GATE_NEAR_OWNER, neighbour(GATE_NEAR_OWNER, TEST_IFINDEX, 8), 8, TEST_SLOT2);
+	set_near(GATE_NEAR_VM, TEST_IFINDEX, 7, TEST_SLOT2); /* says nothing of owners */
 	assert_int_equal(send_from(1, 9), ACT_SHOT);
 	assert_int_equal(send_from(1, 8), ACT_UNSPEC);
 	assert_int_equal(send_from(1, 7), ACT_UNSPEC);
