@@ -141,7 +141,8 @@ net-valgrind: deps
 	@$(MAKE) --no-print-directory all next
 	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
 	@GATE25_REPORTS=$(REPORTS) GATE25_PATIENCE=30 GATE25_WRAPPER="valgrind -q --leak-check=full \
-		--errors-for-leak-kinds=definite --suppressions=$(abspath tests/lib/valgrind.supp) \
+		--show-leak-kinds=definite --errors-for-leak-kinds=definite \
+		--suppressions=$(abspath tests/lib/valgrind.supp) \
 		--log-file=$(REPORTS)/report.%q{GATE25_RUN}.%p" \
 		$(RUN) net
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import harness
 from harness import LONG, cases, setup
-from lab import SERVER4, SILENT4
+from lab import PATIENCE, SERVER4, SILENT4
 from witness import witness
 
 def wait_dead_or_ready(lab, seconds):
@@ -160,9 +160,10 @@ def test_the_oom_killer(lab):
 @setup(config={"default": {"state": "block"}})
 @cases(killed=signal.SIGKILL, stopped=signal.SIGSTOP)
 def test_what_expires_while_the_daemon_is_dead_expires(lab, case):
-    lab.cli("allow", "port:vnet1", "--for", "2s")
+    time_left = f"{2 * PATIENCE}s"
+    lab.cli("allow", "port:vnet1", "--for", time_left)
     lab.cli("allow", "port:vnet2")
-    lab.cli("quarantine", "port:vnet2", "--for", "2s")
+    lab.cli("quarantine", "port:vnet2", "--for", time_left)
     assert lab.guest(1).connect(SERVER4) == "ok"
     assert lab.guest(2).connect(SERVER4, timeout=0.3) == "timeout"
     daemon = lab.daemon
