@@ -56,7 +56,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long next unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next preload unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25 $(B)/gate25-more
 
@@ -119,17 +119,18 @@ unit: $(UNIT)
 	@$(RUN) unit
 bpf-tests: $(BPFTEST)
 	@$(RUN) bpf
-net: all next $(PRELOAD)
+preload: $(PRELOAD)
+net: all next preload
 	@$(RUN) net
 # The same with the daemon under the restrictions of its unit, as a user of its own.
-net-confined: all next
+net-confined: all next preload
 	@GATE25_CONFINED=1 $(RUN) net
 # The same with daemon, command and the next daemon built with sanitizers: a report of any of
 # them fails the test that it belongs to.
 SANITIZED := $(B)/sanitized
 net-sanitized: REPORTS := $(abspath $(SANITIZED)/reports)
 net-sanitized: deps
-	@$(MAKE) --no-print-directory B=$(SANITIZED) SANITIZE=address,undefined all next
+	@$(MAKE) --no-print-directory B=$(SANITIZED) SANITIZE=address,undefined all next preload
 	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
 	@GATE25_REPORTS=$(REPORTS) ASAN_OPTIONS=log_path=$(REPORTS)/report \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/report \
@@ -138,7 +139,7 @@ net-sanitized: deps
 # The same under valgrind, which makes a program forty times slower: two hours.
 net-valgrind: REPORTS := $(abspath $(B)/valgrind)
 net-valgrind: deps
-	@$(MAKE) --no-print-directory all next
+	@$(MAKE) --no-print-directory all next preload
 	@rm -rf $(REPORTS) && install -d -m 1777 $(REPORTS)
 	@GATE25_REPORTS=$(REPORTS) GATE25_PATIENCE=30 GATE25_WRAPPER="valgrind -q --leak-check=full \
 		--show-leak-kinds=definite --errors-for-leak-kinds=definite \
