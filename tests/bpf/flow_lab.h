@@ -3,23 +3,17 @@
 #ifndef GATE25_TESTS_FLOW_LAB_H
 #define GATE25_TESTS_FLOW_LAB_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <bpf/bpf.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "../lib/testgate.h"
+#include "gate_lab.h"
 
 #define SYN 0x02
 #define ACK 0x10
 #define FIN 0x01
 #define RST 0x04
 #define PSH 0x08
-
-static struct testgate gate;
 
 static inline struct gate_counters *counters(void)
 {
@@ -69,18 +63,6 @@ static inline struct gate_flow *flow(void)
 			if (set[i].way[w].fingerprint)
 				return &set[i].way[w];
 	return NULL;
-}
-
-static int open_gate(void **state)
-{
-	testgate_open(&gate, 1);
-	return 0;
-}
-
-static int close_gate(void **state)
-{
-	testgate_close(&gate);
-	return 0;
 }
 
 #endif

@@ -3,16 +3,11 @@
 #ifndef GATE25_TESTS_POLICY_LAB_H
 #define GATE25_TESTS_POLICY_LAB_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <bpf/bpf.h>
 #include <stdbool.h>
 #include <string.h>
-#include "../lib/testgate.h"
+#include "gate_lab.h"
 
-static struct testgate gate;
 static uint16_t next_port;
 
 #define OVERRIDE 3
@@ -81,18 +76,6 @@ static void set_ip(uint32_t slot, uint8_t last, struct gate_address a)
 		gate.m.conf->flags |= GATE_CONF_ANY_IPS;
 	else
 		gate.m.vms[slot].flags |= GATE_VM_IPS;
-}
-
-static int open_gate(void **state)
-{
-	testgate_open(&gate, 1);
-	return 0;
-}
-
-static int close_gate(void **state)
-{
-	testgate_close(&gate);
-	return 0;
 }
 
 #endif

@@ -3,23 +3,17 @@
  * What the gate sends and what it reads: resets and ICMP errors byte by byte,
  * SMTP replies in every way that a segment can cut them.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "../lib/testgate.h"
+#include "gate_lab.h"
 
 #define SYN 0x02
 #define ACK 0x10
 #define FIN 0x01
 #define RST 0x04
-
-static struct testgate gate;
 
 static struct gate_counters *counters(void)
 {
@@ -333,18 +327,6 @@ static void test_replies_of_a_long_segment(void **state)
 	server_says_at(6510, "\n250 ok\r\n", 9);
 	assert_int_equal(counters()->replies_2xx, 2);
 	assert_int_equal(counters()->replies_5xx, 0);
-}
-
-static int open_gate(void **state)
-{
-	testgate_open(&gate, 1);
-	return 0;
-}
-
-static int close_gate(void **state)
-{
-	testgate_close(&gate);
-	return 0;
 }
 
 int main(void)

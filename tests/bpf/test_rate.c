@@ -5,10 +5,6 @@
  * more than burst + rate x time + 1 and never less than 99 % of it; a refusal
  * takes nothing; `active` ends at the number of flows that live.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <linux/bpf.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,7 +13,7 @@
 #include <time.h>
 
 #include "../../bpf/frame.h"
-#include "../lib/testgate.h"
+#include "gate_lab.h"
 
 #define NSEC   1000000000ULL
 #define RUN_NS (3 * NSEC / 2)
@@ -29,8 +25,6 @@
 #define SPORT	 (ETH_LEN + IPV4_LEN)
 #define FLAGS	 (SPORT + 13)
 #define DST	 (ETH_LEN + 16)
-
-static struct testgate gate;
 
 /* One CPU's worth of connection attempts, each from a port and to an address drawn. */
 struct sender {
@@ -342,18 +336,6 @@ static void test_flows_are_counted_once_on_two_cpus(void **state)
 		assert_int_equal(s[0].admitted + s[1].admitted, c->flows_admitted);
 		assert_int_equal(bucket()->active, live_flows(TEST_SLOT));
 	}
-}
-
-static int open_gate(void **state)
-{
-	testgate_open(&gate, 1);
-	return 0;
-}
-
-static int close_gate(void **state)
-{
-	testgate_close(&gate);
-	return 0;
 }
 
 int main(void)

@@ -4,19 +4,14 @@
  * limited, blocked, quarantined VM and from one that is only observed: verdict,
  * reason and counters.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "../../bpf/frame.h"
 #include "../lib/rowrules.h"
+#include "gate_lab.h"
 #include "parse.h"
-
-static struct testgate gate;
 
 static int check_innocent(const struct trick *t, enum vm_state vm, int action)
 {
@@ -120,18 +115,6 @@ static void test_backstop_for_an_unknown_port(void **state)
 		if (testgate_run(&gate, TEST_UPLINK_OUT, frame, len, 4711) != want)
 			fail_msg("%s: not %d at the backstop", tricks[i].words, want);
 	}
-}
-
-static int open_gate(void **state)
-{
-	testgate_open(&gate, 1);
-	return 0;
-}
-
-static int close_gate(void **state)
-{
-	testgate_close(&gate);
-	return 0;
 }
 
 int main(void)

@@ -3,34 +3,15 @@
 #ifndef GATE25_TESTS_PORTS_LAB_H
 #define GATE25_TESTS_PORTS_LAB_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include "../lib/enginebox.h"
+#include "box_lab.h"
 #include "../lib/fakeclock.h"
 
 #include <bpf/bpf.h>
 #include <string.h>
 
-static struct enginebox box;
-
-static inline int open_box(void **state)
-{
-	box_open(&box, 0, NULL);
-	return 0;
-}
-
 static inline int open_small(void **state)
 {
 	box_open(&box, 3, NULL);
-	return 0;
-}
-
-static inline int close_box(void **state)
-{
-	box_close(&box);
 	return 0;
 }
 

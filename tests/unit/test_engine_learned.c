@@ -1,28 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Binding `learn`: which sources are recorded, which are told, what stays over restarts. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 
-#include "../lib/enginebox.h"
+#include "box_lab.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static struct enginebox box;
-
-static int open_box(void **state)
-{
-	box_open(&box, 0, NULL);
-	return 0;
-}
-
-static int close_box(void **state)
-{
-	box_close(&box);
-	return 0;
-}
 
 static void up(uint32_t ifindex, const char *name)
 {

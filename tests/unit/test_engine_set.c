@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Export and apply: all or nothing, the difference told, fast enough for 100,000. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 
-#include "../lib/enginebox.h"
+#include "box_lab.h"
 #include "../lib/fakeclock.h"
 #include "mem.h"
 
@@ -17,20 +13,6 @@
 #define MANY 100000
 
 static const struct gate_actor bob = { .uid = 7, .name = "bob" };
-static struct enginebox box;
-
-static int open_box(void **state)
-{
-	box_open(&box, 0, NULL);
-	return 0;
-}
-
-static int close_box(void **state)
-{
-	box_close(&box);
-	return 0;
-}
-
 #define change(subject, words) box_change(&box, fake_now(), subject, words)
 
 struct item_list {

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Nodes by what they say: equal ones are one, and none changes while a head shows it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 
-#include "../lib/enginebox.h"
+#include "box_lab.h"
 #include "../lib/fakeclock.h"
 #include "nodes.h"
 
@@ -16,20 +12,6 @@
 #define REST_NS GATE_NSEC_PER_SEC
 #define HEADS	40
 #define KINDS	6
-
-static struct enginebox box;
-
-static int open_box(void **state)
-{
-	box_open(&box, 0, NULL);
-	return 0;
-}
-
-static int close_box(void **state)
-{
-	box_close(&box);
-	return 0;
-}
 
 static struct gate_node says(uint32_t kind)
 {

@@ -3,12 +3,7 @@
  * The store that fails: newer, corrupt, locked, deleted, full. The kernel keeps
  * the last policy, what closes is taken, what opens is refused, all heals.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include "../lib/enginebox.h"
+#include "box_lab.h"
 #include "../lib/fakeclock.h"
 #include "store.h"
 
@@ -21,20 +16,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct enginebox box;
-
-static int open_box(void **state)
-{
-	box_open(&box, 0, NULL);
-	return 0;
-}
-
-static int close_box(void **state)
-{
-	box_close(&box);
-	return 0;
-}
 
 #define change(subject, words) box_change(&box, fake_now(), subject, words)
 
