@@ -58,8 +58,7 @@ void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to)
 	move_element(u, GATE_MAP_global, 0, to->global, none);
 }
 
-/* ---- words for each CPU: an element for each name, by the number that it has in the source ----
- */
+/* ---- words for each CPU: elements by the number that a name has in the source ---- */
 
 /* Our number for an element of the source, -1 = it is none of this map, or unknown to us. */
 static int our_number(const struct gate_layout_field *f, const char *map)
