@@ -99,14 +99,15 @@ int gate_mirror_put(struct mirror *m, const void *key, const void *value)
 
 void gate_mirror_del(struct mirror *m, const void *key)
 {
-	struct mirror_entry *entry = gate_table_del(&m->entries, key, m->key_size);
+	struct mirror_entry *entry = gate_table_get(&m->entries, key, m->key_size);
 
-	if (entry) {
-		del_near(m, key, entry);
-		bpf_map_delete_elem(m->fd, key);
-	}
-	if (entry && m->ports)
+	if (!entry)
+		return;
+	del_near(m, key, entry);
+	bpf_map_delete_elem(m->fd, key);
+	if (m->ports)
 		gate_maps_ports_changed(m->ports);
+	gate_table_del(&m->entries, key, m->key_size); /* the key may be the table's own */
 	free(entry);
 }
 

@@ -10,6 +10,7 @@
 #include "near.h"
 
 #include <bpf/bpf.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -260,6 +261,31 @@ static void test_a_daemon_takes_out_what_is_not_so(void **state)
 	}
 }
 
+/*
+ * What an earlier daemon has left in a hash goes, from there and from near at hand. Memory that
+ * was given free is overwritten here, all but the first few pieces: a key that lay in it would
+ * name another entry.
+ */
+static void test_a_daemon_takes_out_what_nobody_has(void **state)
+{
+	struct gate_mac_owner_key key = { .ifindex = 77, .mac = { 0x52, 0x54 } };
+	const uint32_t owner = 1;
+	uint32_t found;
+
+	box_vm(&box, "web1", "mac=52:54:00:00:00:01");
+	for (key.mac[5] = 0x40; key.mac[5] < 0x60; key.mac[5]++)
+		assert_int_equal(bpf_map_update_elem(box.g.m.mac_owner, &key, &owner, BPF_ANY), 0);
+	assert_int_equal(mallopt(M_PERTURB, 0x5a), 1);
+	box_restart(&box, false);
+	mallopt(M_PERTURB, 0);
+	for (key.mac[5] = 0x40; key.mac[5] < 0x60; key.mac[5]++) {
+		assert_int_not_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &key, &found), 0);
+		assert_int_equal(near_at_hand(GATE_NEAR_OWNER, 77, key.mac[5]), 0);
+	}
+	assert_int_equal(near_at_hand(GATE_NEAR_VM, 1, 1), REG);
+	check_all();
+}
+
 static void test_in_uplink_mode_owners_are_near(void **state)
 {
 	box.g.c.uplink_mode = true;
@@ -282,6 +308,7 @@ int main(void)
 		cmocka_unit_test(test_any_order_of_macs_spreads),
 		BOX(test_near_is_what_brings_no_policy),
 		BOX(test_a_daemon_takes_out_what_is_not_so),
+		BOX(test_a_daemon_takes_out_what_nobody_has),
 		BOX(test_in_uplink_mode_owners_are_near),
 	};
 
