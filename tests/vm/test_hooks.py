@@ -113,9 +113,11 @@ attached bond0 || fail "no backstop at the start"
 from=$(segments)
 for round in $(seq {plays}); do
     ip link del br0
-    usleep 500000
-    attached bond0 || fail "no backstop while the bridge is away"
-    attached vnet1 || fail "no from_vm while the bridge is away"
+    for look in $(seq 10); do  # the daemon has heard of it by then, and has had time to be wrong
+        attached bond0 || fail "no backstop while the bridge is away"
+        attached vnet1 || fail "no from_vm while the bridge is away"
+        usleep 50000
+    done
     ip link add br0 type bridge stp_state 0 forward_delay 0
     ip link set br0 up
     for dev in bond0 vnet{numbers}; do ip link set $dev master br0; done
