@@ -74,6 +74,9 @@ void gate_bpf_settle(struct gate_bpf *b);
 /* Can what is swapped be swapped back? */
 bool gate_bpf_can_roll_back(const struct gate_bpf *b);
 
+/* Before they are: what began in the new maps goes on free of charge in those of before. */
+void gate_bpf_call_off(struct gate_bpf *b, uint32_t grace_s);
+
 /**
  * gate_bpf_roll_back() - give up an upgrade, once the old programs are back.
  *

@@ -359,6 +359,12 @@ bool gate_bpf_can_roll_back(const struct gate_bpf *b)
 	return all;
 }
 
+void gate_bpf_call_off(struct gate_bpf *b, uint32_t grace_s)
+{
+	for (unsigned i = 0; i < b->nsources; i++)
+		gate_upgrade_call_off(b->source[i], grace_s);
+}
+
 int gate_bpf_roll_back(struct gate_bpf *b)
 {
 	const char *dir = gate_upgrade_dir(b->source[0]);

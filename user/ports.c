@@ -206,6 +206,7 @@ static int finish_upgrade(struct gate_ports *p, struct gate_error *err)
 			gate_bpf_settle(b);
 		return 0;
 	}
+	gate_bpf_call_off(b, p->c->grace_s);
 	gate_ports_put_back(p);
 	int r = gate_bpf_roll_back(b);
 	if (r)

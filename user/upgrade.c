@@ -336,6 +336,18 @@ int gate_upgrade_begin(struct gate_upgrade *u, struct gate_maps *to, uint32_t gr
 	return 0;
 }
 
+void gate_upgrade_call_off(struct gate_upgrade *u, uint32_t grace_s)
+{
+	const uint64_t until = gate_clock_mono_ns() + grace_s * GATE_NSEC_PER_SEC;
+
+	for (uint32_t slot = 0; slot < u->old.max_vms; slot++) {
+		uint64_t *word = gate_source_word(u, GATE_MAP_vms, slot,
+						  offsetof(struct gate_vm, grace_until));
+		if (word)
+			raise_u64(word, until);
+	}
+}
+
 void gate_upgrade_carry(struct gate_upgrade *u, struct gate_maps *to)
 {
 	gate_sizes_from_conf(to->conf, &u->new);

@@ -63,4 +63,11 @@ void gate_upgrade_carry_vm(struct gate_upgrade *u, struct gate_maps *to, uint32_
 /* The same once the old programs have stopped: what cannot be taken while they run, too. */
 void gate_upgrade_finish(struct gate_upgrade *u, struct gate_maps *to);
 
+/**
+ * gate_upgrade_call_off() - grace in the source, for flows that began in the new maps.
+ *
+ * To be called before the old programs are back. Does nothing where the source knows no grace.
+ */
+void gate_upgrade_call_off(struct gate_upgrade *u, uint32_t grace_s);
+
 #endif

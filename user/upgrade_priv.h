@@ -33,6 +33,10 @@ struct gate_upgrade {
  * Beyond the end it is all zero. */
 const void *gate_source_at(const struct gate_upgrade *u, enum gate_map map, uint32_t i, void *buf);
 
+/* Where the source itself has a word that is at `offset` of our element; NULL = nowhere. */
+uint64_t *gate_source_word(const struct gate_upgrade *u, enum gate_map map, uint32_t i,
+			   size_t offset);
+
 /* The smaller number of elements of a kind: what both have. */
 static inline uint32_t gate_common(uint32_t a, uint32_t b)
 {

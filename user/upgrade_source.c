@@ -167,3 +167,20 @@ const void *gate_source_at(const struct gate_upgrade *u, enum gate_map map, uint
 		gate_plan_run(&m->value, m->base + i * m->stride, buf);
 	return buf;
 }
+
+uint64_t *gate_source_word(const struct gate_upgrade *u, enum gate_map map, uint32_t i,
+			   size_t offset)
+{
+	const struct source_map *m = &u->map[map];
+
+	if (!m->base || i >= m->entries)
+		return NULL;
+	for (size_t s = 0; s < m->value.nsteps; s++) {
+		const struct gate_plan_step *step = &m->value.step[s];
+		if (offset < step->to || offset + sizeof(uint64_t) > step->to + step->bytes)
+			continue;
+		char *at = m->base + i * m->stride + step->from + (offset - step->to);
+		return (uintptr_t)at % sizeof(uint64_t) ? NULL : (uint64_t *)at;
+	}
+	return NULL;
+}

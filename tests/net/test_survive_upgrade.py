@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness
 from harness import LONG, cases, setup
 from lab import BUILD, SERVER4, SILENT4, TOP
+from wire import ACK
 from witness import witness
 
 NEXT = "next/gate25d"
@@ -227,20 +228,24 @@ REFUSED = {"the_first": (NEXT, {}, 1), "the_second_port": (NEXT, {}, 3), "the_la
            "the_second_port_other_sizes": ("gate25d", {"max_vms": 128}, 3)}
 
 
+def refusing(n):
+    """An environment in which the kernel takes no program into the n-th link."""
+    return {**os.environ, "LD_PRELOAD": os.path.join(BUILD, "tests/lib/refuse_links.so"),
+            "REFUSE_LINK": str(n), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
 @setup(guests=3)
 @cases(**REFUSED)
 def test_upgrade_that_one_port_refuses_is_none(lab, case):
     """The kernel will not swap one program: all ports are as they were, nothing is half done."""
     program, sizes, n = case
-    refuse = {**os.environ, "LD_PRELOAD": os.path.join(BUILD, "tests/lib/refuse_links.so"),
-              "REFUSE_LINK": str(n), "ASAN_OPTIONS": "verify_asan_link_order=0"}
     lab.register(2, tenant="acme")
     with witness(lab, mailer="vm:web2") as w:
         before, small = programs(lab), dict(lab.config["gate"])
         assert len(before) == 7, before
         lab.stop()
         lab.configure({"gate": sizes})
-        code, said = refused(lab, program, env=refuse)
+        code, said = refused(lab, program, env=refusing(n))
         assert code == 1 and "called off" in said and "cannot attach" in said, (code, said)
         assert programs(lab) == before
         lab.configure({"gate": small})
@@ -253,6 +258,25 @@ def test_upgrade_that_one_port_refuses_is_none(lab, case):
         start(lab, program)
         w.check_progress()
         assert len(sets(lab)) == 1
+
+
+@setup(guests=1)
+@cases(next=(NEXT, {}), other_sizes=("gate25d", {"max_vms": 128}))
+def test_upgrade_that_is_called_off_lets_running_flows_go_on(lab, case):
+    """What began in the new maps in the meantime is unknown to the old ones, and free of charge."""
+    program, sizes = case
+    lab.cli("limit", "port:vnet1", "--rate", "2/h")
+    guest, far, before = lab.guest(1), lab.sniff(), dict(lab.config["gate"])
+    lab.stop()
+    lab.configure({"gate": {**sizes, "grace": "1h"}})
+    code, said = refused(lab, program, env=refusing(3))
+    assert code == 1 and "called off" in said, (code, said)
+    guest.wire.send(*(guest.syn(SILENT4, 4000 + i, flags=ACK) for i in range(5)))
+    lab.poll(lambda: all(far.segments(sport=4000 + i) for i in range(5)), 5, "running flows")
+    lab.configure({"gate": before})
+    start(lab)
+    assert lab.show("port:vnet1")["buckets"][0]["left"] == 2
+    assert lab.counters("port:vnet1")["flows_limited"] == 0
 
 
 @setup(guests=1)
