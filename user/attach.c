@@ -130,6 +130,11 @@ bool gate_attach_has_qdisc(struct gate_attacher *a, uint32_t ifindex)
 	return gate_tc_has_qdisc(&a->tc, ifindex);
 }
 
+bool gate_attach_on_others_qdisc(const struct gate_attacher *a, uint32_t ifindex)
+{
+	return !a->b->tcx && !gate_tc_made_qdisc(&a->tc, ifindex);
+}
+
 uint32_t gate_attach_port_flags(const struct gate_attacher *a)
 {
 	if (a->b->tcx)

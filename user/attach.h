@@ -31,6 +31,8 @@ bool gate_attach_wants_early(const struct gate_attacher *a, const char *kind);
 bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool macvtap);
 /* Legacy hook: is there a qdisc, whosever, that a filter could be put on? */
 bool gate_attach_has_qdisc(struct gate_attacher *a, uint32_t ifindex);
+/* Legacy hook, where a filter of ours is: is its qdisc one that somebody else has made? */
+bool gate_attach_on_others_qdisc(const struct gate_attacher *a, uint32_t ifindex);
 /* Flags of a port whose from_vm is attached: GATE_PORT_JUDGED, GATE_PORT_STAMPED or 0. */
 uint32_t gate_attach_port_flags(const struct gate_attacher *a);
 struct gate_bpf *gate_attach_bpf(struct gate_attacher *a);

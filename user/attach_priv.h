@@ -45,6 +45,7 @@ struct gate_tc {
 
 /* Is there a qdisc at the ingress, whosever? */
 bool gate_tc_has_qdisc(struct gate_tc *t, uint32_t ifindex);
+bool gate_tc_made_qdisc(const struct gate_tc *t, uint32_t ifindex);
 /*
  * As with tcx; -EADDRINUSE: an `ingress` qdisc stands where egress needs clsact,
  * -EBUSY: no priority is free.

@@ -129,6 +129,13 @@ bool gate_tc_has_qdisc(struct gate_tc *t, uint32_t ifindex)
 	return get_qdisc(t, ifindex, kind) || *kind; /* what cannot be asked counts as yes */
 }
 
+bool gate_tc_made_qdisc(const struct gate_tc *t, uint32_t ifindex)
+{
+	char note[GATE_PIN_PATH];
+
+	return !note_path(t, ifindex, note) && access(note, F_OK) == 0;
+}
+
 /* Makes sure of a qdisc that has the hook; *made tells whether it is new. */
 static int need_qdisc(struct gate_tc *t, uint32_t ifindex, bool egress, bool *made)
 {

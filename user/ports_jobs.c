@@ -20,10 +20,12 @@
  * Proxmox, libvirt and OVS delete the ingress qdisc and add one of their own some
  * commands later, and fail when one is there. Where the backstop judges meanwhile
  * they are given this long from the last thing they did, and not longer than that in
- * all; their new qdisc ends the wait.
+ * all; their new qdisc ends the wait. So it is when a port's qdisc goes, and for a
+ * new port where others have set up ports before: who came late would make a qdisc
+ * in the midst of their commands.
  */
 #define QDISC_PAUSE_NS	   (500 * 1000000ULL)
-#define QDISC_PAUSE_MAX_NS (2000 * 1000000ULL)
+#define QDISC_PAUSE_MAX_NS (5000 * 1000000ULL)
 
 #define BIT(where) (1U << (where))
 
@@ -206,6 +208,7 @@ static void from_vm_attached(struct gate_ports *p, struct port *port)
 		tell_gap(p, port);
 	}
 	port->reattach = false;
+	p->shaped |= gate_attach_on_others_qdisc(p->a, port->link.ifindex);
 	look_ahead(p, port);
 	end_gap(p, port);
 	tell_up(p, port);
@@ -300,6 +303,41 @@ void gate_ports_work(struct gate_ports *p)
 	requeue(p, port);
 }
 
+/* ---- other people's qdiscs ---- */
+
+static bool backstop_holds(const struct gate_ports *p)
+{
+	for (size_t i = 0; i < p->table.count; i++)
+		if (port_at(p, i)->have & BIT(GATE_UPLINK_OUT))
+			return true;
+	return false;
+}
+
+/*
+ * Is there no qdisc, and may another one be on the way? The kernel is asked: of the
+ * events one may have been read and the other not yet be there.
+ */
+static bool await_qdisc(const struct gate_ports *p, const struct port *port)
+{
+	return !gate_attach_bpf(p->a)->tcx && backstop_holds(p) &&
+	       !gate_attach_has_qdisc(p->a, port->link.ifindex);
+}
+
+static void stretch_pause(struct gate_ports *p, struct port *port,
+			  const struct gate_link_hint *hint)
+{
+	const uint64_t last = port->seen_ns + QDISC_PAUSE_MAX_NS;
+	const uint64_t due = gate_clock_mono_ns() + QDISC_PAUSE_NS;
+
+	/* the event may be an old one: is theirs there now? */
+	if (hint->qdisc_new && gate_attach_has_qdisc(p->a, port->link.ifindex)) {
+		port->due_ns = 0;
+		requeue(p, port);
+	} else if (hint->qdisc_new || hint->tc_other) {
+		port->due_ns = due < last ? due : last;
+	}
+}
+
 /* ---- roles ---- */
 
 static unsigned wanted(const struct gate_ports *p, const struct port *port)
@@ -342,6 +380,8 @@ void gate_ports_enter(struct gate_ports *p, struct port *port, enum gate_role ro
 		start_gap(p, port);
 		if (port->adopted)
 			port->since_ns = 0;
+		else if (p->io && p->shaped && await_qdisc(p, port))
+			port->due_ns = port->seen_ns + QDISC_PAUSE_NS;
 		tell_up(p, port);
 		tell_attached(p, port);
 		break;
@@ -381,39 +421,6 @@ void gate_ports_leave(struct gate_ports *p, struct port *port)
 }
 
 /* ---- keeping them there ---- */
-
-static bool backstop_holds(const struct gate_ports *p)
-{
-	for (size_t i = 0; i < p->table.count; i++)
-		if (port_at(p, i)->have & BIT(GATE_UPLINK_OUT))
-			return true;
-	return false;
-}
-
-static void stretch_pause(struct gate_ports *p, struct port *port,
-			  const struct gate_link_hint *hint)
-{
-	const uint64_t last = port->seen_ns + QDISC_PAUSE_MAX_NS;
-	const uint64_t due = gate_clock_mono_ns() + QDISC_PAUSE_NS;
-
-	/* the event may be an old one: is theirs there now? */
-	if (hint->qdisc_new && gate_attach_has_qdisc(p->a, port->link.ifindex)) {
-		port->due_ns = 0;
-		requeue(p, port);
-	} else if (hint->qdisc_new || hint->tc_other) {
-		port->due_ns = due < last ? due : last;
-	}
-}
-
-/*
- * Did from_vm go with its qdisc? Then another one may be on the way. The kernel is
- * asked: of the events one may have been read and the other not yet be there.
- */
-static bool await_qdisc(const struct gate_ports *p, const struct port *port)
-{
-	return !gate_attach_bpf(p->a)->tcx && backstop_holds(p) &&
-	       !gate_attach_has_qdisc(p->a, port->link.ifindex);
-}
 
 void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gate_link_hint *hint)
 {

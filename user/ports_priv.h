@@ -44,6 +44,7 @@ struct gate_ports {
 
 	struct gate_link_table table;
 	size_t room;	 /* of the table */
+	bool shaped;	 /* legacy hook: others make ingress qdiscs for VM ports */
 	bool stale;	 /* the last listing failed: list again */
 	unsigned guests; /* ports with a guest */
 	struct port_queue queue[GATE_NWHERE];

@@ -28,6 +28,8 @@ VOLATILE = (
     (re.compile(r"\b\d+\.\d+\b(?!\.)"), "N"),
     (re.compile(r"IO::Socket::\w+"), "IO::Socket"),
     (re.compile(r"\d+ B\b|\b(N|\d+) kB\b"), "SIZE"),
+    # how many acknowledgements a server thinks right
+    (re.compile(r"\b\d+ packets (from|to)\b"), r"N packets \1"),
     (re.compile(r"[ \t]+"), " "),
 )
 

@@ -5,6 +5,7 @@ programs, other filters, rules that rewrite marks. Neither side breaks the other
 
 import os
 import re
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -92,6 +93,8 @@ def test_their_commands_at_the_plug(lab, case):
     """A port appears, and they set it up at once, as at the start of a VM."""
     hook, text = case
     use(lab, hook)
+    play(lab, text)
+    lab.wait_hooked("vnet1")
     far = lab.sniff()
     for n in (2, 3, 4):
         guest = lab.add_guest(n)
@@ -102,6 +105,33 @@ def test_their_commands_at_the_plug(lab, case):
         assert theirs_are_in_place(lab, guest.port)
     assert not far.syns()
     assert not [p for p in lab.status()["problems"] if "unattached" in p["code"]]
+
+
+@setup(guests=1, config={"default": {"state": "block"}})
+@cases(**SEQUENCES)
+def test_a_gate_that_is_late_does_not_stand_in_their_way(lab, case):
+    """Once others have set up a port, a new one is theirs first; the backstop judges meanwhile."""
+    use(lab, "tc")
+    play(lab, case)
+    lab.wait_hooked("vnet1")
+    before, after = re.fullmatch(r"(.*?qdisc del dev [^\n]* ingress\n)(.*)", case, re.S).groups()
+    far = lab.sniff()
+    for n in (2, 3):
+        lab.daemon.send_signal(signal.SIGSTOP)
+        guest = lab.add_guest(n)
+        play(lab, before, guest.port)
+        lab.daemon.send_signal(signal.SIGCONT)
+        lab.poll(lambda: [p for p in lab.status()["ports"] if p["name"] == guest.port], 5, "port")
+        guest.wire.send(*(guest.syn(SILENT4, 4000 + i) for i in range(50)))
+        play(lab, after, guest.port)
+        lab.wait_hooked(guest.port)
+        lab.poll(lambda: guest.connect(SERVER4) == "ECONNREFUSED", 5, "refusal by reset")
+        assert theirs_are_in_place(lab, guest.port)
+    assert not far.syns()
+    assert lab.metric("gate25_unattached_seconds_total") > 0
+    # Who is not set up by anybody waits in vain, and not for long.
+    lab.add_guest(4)
+    lab.wait_hooked("vnet4")
 
 
 @setup(guests=1)
