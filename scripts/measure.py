@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-"""measure.py [attach|toggle|start|forge]…: figures of the gate on this machine, in a lab.
+"""measure.py [attach|toggle|start|forge|churn]…: figures of the gate on this machine, in a lab.
 
 attach  from a port's appearance in the bridge to its attachment, over 200 ports, and the
         SMTP frames that got past gate and backstop meanwhile
@@ -8,12 +8,16 @@ toggle  from the daemon's reading `block`, and from the CLI's start, to the last
         far side, under a stream (needs `make bench-programs`)
 start   1,000 ports attached at the daemon's start
 forge   what one VM gains by 100,000 forged MACs and addresses
+churn   how long `gate25 block` takes while 200 ports come and go all the time, and four others
+        hold the kernel's lock of network devices in turn
 """
 
 import contextlib
 import os
 import statistics
+import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -104,8 +108,53 @@ def forge(frames=100000):
                   f"{m['name']} {m['entries']}" for m in lab.status()["maps"]))
 
 
+def churn(ports=200, others=4, seconds=40):
+    made = [line for n in range(100, 100 + ports)
+            for line in (f"link add vnet{n} type veth peer name peer{n}",
+                         f"link set vnet{n} master br0", f"link set vnet{n} up")]
+    gone = [f"link del vnet{n}" for n in range(100, 100 + ports)]
+    done, rounds, took = threading.Event(), 0, {False: [], True: []}
+
+    def come_and_go():
+        nonlocal rounds
+        while not done.is_set():
+            lab.host.ip(*made)
+            lab.host.ip(*gone)
+            rounds += 1
+
+    def toggle_for(s, busy):
+        end = time.monotonic() + s
+        while time.monotonic() < end:
+            for verb in ("block", "allow"):
+                begin = time.monotonic()
+                lab.cli(verb, "port:vnet1")
+                took[busy].append((time.monotonic() - begin) * 1e3)
+
+    with Lab(guests=1, servers=False, config={"gate": {"max_vms": 2048}}) as lab:
+        toggle_for(2, False)
+        worker = threading.Thread(target=come_and_go)
+        holders = [subprocess.Popen(["unshare", "--net", "sh", "-c", f"while :; do ip link add h{n} "
+                                     f"type veth peer name g{n}; ip link del h{n}; done"])
+                   for n in range(others)]
+        try:
+            worker.start()
+            toggle_for(seconds, True)
+        finally:
+            done.set()
+            for holder in holders:
+                holder.kill()
+                holder.wait()
+            worker.join()
+    for busy, ms in took.items():
+        meanwhile = f"{ports} ports made and gone {rounds} times" if busy else "nothing else"
+        print(f"churn: `gate25 block`, {meanwhile}: "
+              f"p50 {statistics.median(ms):.1f} ms, p99 {quantile(ms, .99):.1f} ms, "
+              f"max {max(ms):.1f} ms ({len(ms)} calls)")
+
+
 def main():
-    kinds = {"attach": attach, "toggle": toggle, "start": start, "forge": forge}
+    kinds = {"attach": attach, "toggle": toggle, "start": start, "forge": forge,
+             "churn": churn}
     wrong = [w for w in sys.argv[1:] if w not in kinds]
     if wrong:
         sys.exit(f"measure.py: not a measurement: {wrong[0]} ({', '.join(kinds)})")
