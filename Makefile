@@ -56,7 +56,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long check-more next preload unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long check-more next preload net-programs unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25 $(B)/gate25-more
 
@@ -120,12 +120,15 @@ unit: $(UNIT)
 bpf-tests: $(BPFTEST)
 	@$(RUN) bpf
 preload: $(PRELOAD)
+net-programs: all next preload
 # NET=tests/net/test_cli.py runs one file of them, here and in the targets below
 NET ?= net
-net: all next preload
+# Those of them whose subject the daemon and the command are: not what a package or the bench holds.
+NET_OF_OURS = $(if $(filter net,$(NET)),$(filter-out %_package.py %_bench.py,$(wildcard tests/net/test_*.py)),$(NET))
+net: net-programs
 	@$(RUN) $(NET)
 # The same with the daemon under the restrictions of its unit, as a user of its own.
-net-confined: all next preload
+net-confined: net-programs
 	@GATE25_CONFINED=1 $(RUN) $(NET)
 # The same with daemon, command and the next daemon built with sanitizers: a report of any of
 # them fails the test that it belongs to.
@@ -137,7 +140,7 @@ net-sanitized: deps
 	@GATE25_REPORTS=$(REPORTS) ASAN_OPTIONS=log_path=$(REPORTS)/report \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/report \
 		LSAN_OPTIONS=suppressions=$(abspath tests/lib/leaks.supp):print_suppressions=0 \
-		tests/run --build $(SANITIZED) $(NET)
+		tests/run --build $(SANITIZED) $(NET_OF_OURS)
 # The same under valgrind, which makes a program forty times slower: two hours.
 net-valgrind: REPORTS := $(abspath $(B)/valgrind)
 net-valgrind: deps
@@ -147,7 +150,7 @@ net-valgrind: deps
 		--show-leak-kinds=definite --errors-for-leak-kinds=definite \
 		--suppressions=$(abspath tests/lib/valgrind.supp) \
 		--log-file=$(REPORTS)/report.%q{GATE25_RUN}.%p" \
-		$(RUN) $(NET)
+		$(RUN) $(NET_OF_OURS)
 # The daemon of the next ABI: this tree with other layouts, to upgrade to and back.
 NEXT := $(B)/next
 $(NEXT)/include/gate25/abi.h: include/gate25/abi.h tests/lib/next_abi.py
@@ -332,7 +335,7 @@ $(B)/tools/bench/%.so: tools/bench/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -fPIC -shared $< -o $@
 bench-programs: all $(BENCH) $(B)/tools/bench/reads.so
-tests: bench-programs
+net-programs tests: bench-programs
 bench: bench-programs
 	@$(BENCH_PY)/run.py --build $(B) $(if $(QUICK),--quick) $(BENCH_ARGS)
 bench-check: bench-programs
