@@ -28,7 +28,7 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Wn
             -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 # One sentence where what building needs is not there; these targets bring it or need none of it.
-ifeq ($(filter check check-long check-more demo deb deps clean uninstall format%,$(MAKECMDGOALS)),)
+ifeq ($(filter check check-long net-sanitized net-valgrind demo deb deps clean uninstall format%,$(MAKECMDGOALS)),)
 ifneq ($(shell command -v $(CC) >/dev/null && command -v $(CLANG) >/dev/null && \
            command -v $(BPFTOOL) >/dev/null && $(PKGCONF) --exists $(PKGS) $(CLI_PKGS) && echo yes),yes)
 $(error packages that building needs are missing: sudo scripts/deps.sh build)
@@ -56,7 +56,7 @@ LIBS     := $(shell $(PKGCONF) --libs $(PKGS) 2>/dev/null) -lelf -lz
 CLI_LIBS := $(shell $(PKGCONF) --libs $(CLI_PKGS) 2>/dev/null) -lelf -lz
 CPPFLAGS += $(shell $(PKGCONF) --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
 
-.PHONY: all clean check check-long check-more next preload net-programs unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
+.PHONY: all clean check check-long next preload net-programs unit bpf-tests net net-confined net-sanitized net-valgrind soak deps format format-check lint lint-warnings \
         lint-static lint-scripts demo install install-host uninstall bench tests
 all: $(B)/gate25d $(B)/gate25 $(B)/gate25-more
 
@@ -170,15 +170,6 @@ soak: deps
 check-long: deps
 	@$(MAKE) --no-print-directory WERROR=1 tests
 	@GATE25_LONG=1 $(RUN) net tests/vm/long_systemd.py
-# Of what needs long, what a machine that looks at each change has the time for, a quarter of an
-# hour: power cuts by the thousand, and with sanitizers where the daemon reads what others wrote.
-MORE := bad_input cli daemon monitoring openapi operators operators_import shadow \
-        survive_crash survive_rights survive_store survive_upgrade
-check-more: deps
-	@$(MAKE) --no-print-directory WERROR=1 all next preload
-	@GATE25_LONG=1 $(RUN) -k acknowledged tests/net/test_survive_store.py
-	@$(MAKE) --no-print-directory net-sanitized \
-		NET="$(wildcard $(MORE:%=tests/net/test_%.py))"
 deps:
 	@scripts/deps.sh build test
 # The programs of these packages are found by the second make, not by this one.
