@@ -6,6 +6,8 @@
 #include <errno.h>
 
 #define REST_NS GATE_NSEC_PER_SEC /* before a node or budget is used again */
+/* 2200-01-01; ns since 1970 fit into 63 bits until 2262, and a clock that is set needs room */
+#define LAST_DEADLINE_S 7258118400LL
 
 void gate_sync_clock(struct gate_sync *s)
 {
@@ -81,9 +83,14 @@ void gate_sync_close(struct gate_sync *s)
 
 /* ---- nodes ---- */
 
+/*
+ * A policy set may say "until the year 9999", which 64 bits of ns do not hold: it is cut,
+ * or it would have ended long ago.
+ */
 static uint64_t mono_of(const struct gate_sync *s, int64_t unix_s)
 {
-	int64_t ns = unix_s * (int64_t)GATE_NSEC_PER_SEC - s->unix_minus_mono_ns;
+	int64_t at = unix_s < LAST_DEADLINE_S ? unix_s : LAST_DEADLINE_S;
+	int64_t ns = at * (int64_t)GATE_NSEC_PER_SEC - s->unix_minus_mono_ns;
 
 	return ns > 0 ? (uint64_t)ns : 1;
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """Precedence: whose policy decides, by real connections and by what `show` says."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -238,6 +239,23 @@ def test_precedence_7_expiry_falls_back_to_what_is_beneath(lab, case):
         return
     lab.poll(lambda: lab.guest(2).connect(SERVER4) == "ok", 10, "expiry")
     assert lab.show("port:vnet2")["effective"]["source"] == "default"
+
+
+@setup(config={"refuse": {"quarantine": "reset"}})
+@cases(policy={"policies": [{"state": "block", "expires": "9999-12-31T23:59:59Z"}]},
+       quarantine={"quarantine": {"until": "9999-12-31T23:59:59Z"}})
+def test_precedence_7_an_expiry_may_lie_beyond_the_kernels_clock(lab, case):
+    """2^63 ns end in the year 2262: what is to hold for ever must not have ended long ago."""
+    lab.cli("allow", "default")
+    path = lab.file("set")
+    with open(path, "w") as f:
+        for record in ({"subject": "port:vnet1"} | case,
+                       {"subject": "default", "policies": [{"state": "allow"}]}):
+            f.write(json.dumps({"kind": "subject"} | record) + "\n")
+    lab.cli("apply", path)
+    refused(lab, "port:vnet1")
+    assert lab.show("port:vnet1")["effective"]["expires"] == "9999-12-31T23:59:59Z"
+    assert lab.json("apply", path, "--dry-run")["changes"] == []
 
 
 def test_precedence_7_expiry_is_shown(lab):
