@@ -186,6 +186,22 @@ def test_libvirt_hook_follows_a_guest(lab):
     assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"
 
 
+def test_libvirt_hook_takes_no_guest_for_another(lab):
+    """A guest may bear any name, also one that says whose it is not."""
+    lab.register(1)
+    ports = vm(lab, "web1")[0]
+    hook(lab, "libvirt-qemu", "vm:web1", "stopped", "end", "-")
+    assert vm(lab, "web1")[0] == ports
+
+
+@cases(newline="web1\\nforged: line", escape="web1\\033[31m", end="web1\\c")
+def test_hooks_forge_no_line_of_the_log(lab, case):
+    """Backslashes in a guest's name, which some shells' echo takes for a newline and more."""
+    for name, phase in (("libvirt-qemu", "stopped"), ("proxmox", "pre-start")):
+        done = hook(lab, name, case, phase, program="false")
+        assert done.stderr == f"gate25 hook: {case}: \n", done
+
+
 def test_a_named_device_is_registered_before_it_is_there(lab):
     xml = open(os.path.join(LIBVIRT, "instance-0000002a.xml")).read()
     hook(lab, "libvirt-qemu", "instance-0000002a", "prepare", "begin", "-", stdin=xml)
