@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #define BACKLOG	    32
 #define PERIOD_US   (15 * 1000000ULL)
 #define ACCURACY_US 1000000
+#define FILE_MODE   0644
 
 static const char text_type[] = "text/plain; version=0.0.4; charset=utf-8";
 static const char openmetrics_type[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -263,11 +265,12 @@ int gate_exporter_write_file(const struct gate_metrics_source *s, const char *pa
 	/* node_exporter reads *.prom only */
 	if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
 		return -ENOMEM;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 	if (fd < 0) {
 		r = -errno;
 	} else {
-		r = write_all(fd, b.data, b.len);
+		/* whatever the umask, which is 027 in the unit: the collector is another user */
+		r = fchmod(fd, FILE_MODE) < 0 ? -errno : write_all(fd, b.data, b.len);
 		if (close(fd) < 0 && !r)
 			r = -errno;
 		if (!r && rename(temporary, path) < 0)

@@ -415,11 +415,14 @@ static void test_textfile(void **state)
 {
 	char dir[] = "/tmp/test_metrics.XXXXXX", path[64], command[96];
 	struct stat st;
+	mode_t mask;
 
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/gate25.prom", dir);
 	write_text(path, "old\n");
+	mask = umask(027); /* as the unit has it */
 	assert_int_equal(gate_exporter_write_file(&source, path), 0);
+	umask(mask);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size > 1000);
 	assert_int_equal(st.st_mode & 0777, 0644);
