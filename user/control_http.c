@@ -64,6 +64,32 @@ void gate_control_send(struct request *r, unsigned status, const char *type,
 	MHD_destroy_response(response);
 }
 
+static struct connection *connection_of(struct MHD_Connection *c)
+{
+	return MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+int gate_control_hold(struct request *r, size_t len, struct gate_error *err)
+{
+	struct connection *own = connection_of(r->conn);
+	const struct connection *c;
+	size_t held = 0;
+
+	if (!own)
+		return 0;
+	for (c = r->ctl->connections; c; c = c->next)
+		held += c->peer.uid == own->peer.uid ? c->held : 0;
+	/* what has been changed is told in any case */
+	if (own->peer.uid && held && held + len > CONTROL_HELD_MAX &&
+	    r->route->right == GATE_RIGHT_READ)
+		return gate_control_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, err, GATE_ERR_FAILED,
+					 "%zu MB of answers to other requests of yours have not "
+					 "been read yet",
+					 held >> 20);
+	own->held = len;
+	return 0;
+}
+
 static void send_buf(struct request *r, unsigned status, struct gate_buf *b)
 {
 	struct MHD_Response *response;
@@ -152,7 +178,8 @@ static enum MHD_Result answer(struct request *r)
 
 	if (r->status)
 		return send_error(r);
-	if (r->route->handle(r, &out, &r->err)) {
+	if (r->route->handle(r, &out, &r->err) ||
+	    (!r->answered && gate_control_hold(r, out.len, &r->err))) {
 		gate_buf_free(&out);
 		return send_error(r);
 	}
@@ -217,9 +244,7 @@ static void check_rights(struct request *r)
 
 static void begin(struct request *r, const char *method, const char *url)
 {
-	const struct connection *c =
-		MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-			->socket_context;
+	const struct connection *c = connection_of(r->conn);
 
 	r->peer = c ? c->peer : (struct gate_peer){ .uid = (uid_t)-1 };
 	r->route = find_route(r, method, url);
@@ -311,8 +336,11 @@ enum MHD_Result gate_control_handle(void *arg, struct MHD_Connection *c, const c
 void gate_control_completed(void *arg, struct MHD_Connection *c, void **state,
 			    enum MHD_RequestTerminationCode how)
 {
+	struct connection *own = connection_of(c);
 	struct request *r = *state;
 
+	if (own)
+		own->held = 0;
 	if (!r)
 		return;
 	gate_control_upload_free(r->upload);

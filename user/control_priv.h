@@ -16,8 +16,10 @@
 #define CONTROL_PER_UID		 32
 #define CONTROL_PER_UID_NO_RIGHT 4
 #define CONTROL_FOLLOWERS	 64
-#define CONTROL_TIMEOUT_S	 20
-#define CONTROL_BODY_MAX	 (1 << 20)
+/* Bytes of answers kept for one uid that is not root; a single answer may be longer. */
+#define CONTROL_HELD_MAX  (64 << 20)
+#define CONTROL_TIMEOUT_S 20
+#define CONTROL_BODY_MAX  (1 << 20)
 /* Read and thrown away so that the sender sees the answer; then it is cut off. */
 #define CONTROL_DISCARD_MAX (16 << 20)
 
@@ -28,6 +30,7 @@ struct set_upload;
 struct connection {
 	struct connection *next, **prev;
 	struct gate_peer peer;
+	size_t held; /* bytes of its answer that are kept until it has been read */
 };
 
 struct gate_control {
@@ -92,6 +95,12 @@ int gate_control_query_uint(const struct request *r, const char *key, uint64_t m
 /* Queues a response and gives up our reference. */
 void gate_control_send(struct request *r, unsigned status, const char *type,
 		       struct MHD_Response *response);
+
+/*
+ * To be asked before an answer of so many bytes is queued as a whole: who asks for much,
+ * often, and reads none of it, must not fill the daemon's memory.
+ */
+int gate_control_hold(struct request *r, size_t len, struct gate_error *err);
 
 const struct route *gate_control_routes(size_t *n);
 

@@ -182,6 +182,10 @@ int gate_control_policy_set_get(struct request *r, struct gate_buf *out, struct 
 		gate_buf_free(&x.text);
 		return gate_error_set(err, GATE_ERR_FAILED, "cannot write out the policy");
 	}
+	if (gate_control_hold(r, x.text.len, err)) {
+		gate_buf_free(&x.text);
+		return -EBUSY;
+	}
 	text = gate_buf_steal(&x.text, &len);
 	response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
 	if (!response)

@@ -3,9 +3,13 @@
 """Floods, and tables that are full: what happens then is defined, counted, and hurts nobody
 else. (VM slots, overrides, tenants, flows, events, connections to the daemon.)"""
 
+import contextlib
+import grp
 import os
 import signal
 import socket
+import sqlite3
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -13,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness
 import reports
 from harness import LONG, cases, setup
-from lab import SERVER4, SILENT4
+from lab import NOBODY, READERS, SERVER4, SILENT4
 from load import census, syns
 from witness import witness
 
@@ -149,6 +153,11 @@ def open_many(make, n):
     return taken
 
 
+def resident(lab):
+    with open(f"/proc/{lab.daemon.pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def descriptors(lab):
     return len(os.listdir(f"/proc/{lab.daemon.pid}/fd"))
 
@@ -197,26 +206,63 @@ def test_a_flood_of_connections(lab, case):
 @setup(guests=3)
 def test_slow_readers(lab):
     """Followers that never read: what is not read is given up, the daemon does not grow."""
-    def resident():
-        with open(f"/proc/{lab.daemon.pid}/statm") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
     held = []
     for _ in range(20):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(lab.socket_path)
         sock.send(b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
         held.append(sock)
-    before = resident()
+    before = resident(lab)
     for n in range(300):
         lab.http("PUT", lab.policy_path(PORT), {"state": ("allow", "block")[n % 2],
                                                 "reason": "x" * 1000})
     # a sanitizer keeps for a while what was freed
     most = (256 if reports.DIRECTORY else 16) << 20
-    assert resident() - before < most, (before, resident())
+    assert resident(lab) - before < most, (before, resident(lab))
     assert lab.status()
     for sock in held:
         sock.close()
+
+
+# Asks for the whole trail on as many connections as it may have, tells how many were given it,
+# and reads no more.
+GREEDY = """
+import select, socket, sys
+held = []
+for _ in range(32):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(sys.argv[1])
+    sock.send(b"GET /v1/audit?limit=100000 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    held.append(sock)
+print(sum(sock.recv(12).endswith(b" 200") for sock in held), flush=True)
+sys.stdin.read()
+"""
+
+
+@setup(guests=2, start=False)
+def test_readers_of_long_answers(lab):
+    """A reader who asks for much, often, and reads none of it: it is not all kept for him."""
+    lab.start()
+    lab.cli("block", PORT, "--reason", "the first")
+    lab.stop()
+    with contextlib.closing(sqlite3.connect(lab.file("gate25.db"))) as db, db:
+        # a trail of some years, 16 MB of it
+        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 16000) "
+                   "INSERT INTO audit SELECT NULL, 1700000000, 0, 'root', 'vm:web1', 'block', "
+                   "'{}', hex(zeroblob(127)) || hex(zeroblob(360)) FROM n")
+    lab.start()
+    before = resident(lab)
+    greedy = subprocess.Popen(
+        [sys.executable, "-c", GREEDY, lab.socket_path], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, user=NOBODY, group=grp.getgrnam(READERS).gr_gid,
+        extra_groups=[])
+    with greedy:
+        assert int(greedy.stdout.readline()) > 0
+        grown = resident(lab) - before
+        assert lab.json("history", "--limit", 20000)["audit"][-1]["reason"] == "the first"
+        greedy.stdin.close()
+    most = (512 if reports.DIRECTORY else 160) << 20
+    assert grown < most, f"{grown >> 20} MB"
 
 
 harness.main()
