@@ -134,11 +134,22 @@ static unsigned count_of(const struct gate_control *ctl, uid_t uid)
 	return n;
 }
 
+static bool is_one_too_many(const struct gate_control *ctl, const struct gate_peer *p)
+{
+	const struct connection *c;
+	unsigned n = 0;
+
+	if (p->right != GATE_RIGHT_NONE)
+		return p->uid && count_of(ctl, p->uid) > CONTROL_PER_UID;
+	for (c = ctl->connections; c; c = c->next)
+		n += c->peer.right == GATE_RIGHT_NONE;
+	return n > CONTROL_NO_RIGHT || count_of(ctl, p->uid) > CONTROL_PER_UID_NO_RIGHT;
+}
+
 static void greet(struct gate_control *ctl, struct MHD_Connection *mhd, void **context)
 {
 	int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	struct connection *c = calloc(1, sizeof(*c));
-	unsigned most;
 
 	if (!c || gate_peer_get(fd, &ctl->policy, &c->peer)) {
 		free(c);
@@ -151,8 +162,7 @@ static void greet(struct gate_control *ctl, struct MHD_Connection *mhd, void **c
 		c->next->prev = &c->next;
 	ctl->connections = c;
 	*context = c;
-	most = c->peer.right == GATE_RIGHT_NONE ? CONTROL_PER_UID_NO_RIGHT : CONTROL_PER_UID;
-	if (c->peer.uid && count_of(ctl, c->peer.uid) > most)
+	if (is_one_too_many(ctl, &c->peer))
 		shutdown(fd, SHUT_RDWR);
 }
 

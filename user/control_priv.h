@@ -15,7 +15,9 @@
 /* Of one uid that is not root: with readers anybody may connect. */
 #define CONTROL_PER_UID		 32
 #define CONTROL_PER_UID_NO_RIGHT 4
-#define CONTROL_FOLLOWERS	 64
+/* Of all who have no right: by subuids one person is many. */
+#define CONTROL_NO_RIGHT  64
+#define CONTROL_FOLLOWERS 64
 /* Bytes of answers kept for one uid that is not root; a single answer may be longer. */
 #define CONTROL_HELD_MAX  (64 << 20)
 #define CONTROL_TIMEOUT_S 20

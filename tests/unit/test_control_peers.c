@@ -89,6 +89,42 @@ static void test_strangers_cannot_hold_all_connections(void **state)
 	still_answers();
 }
 
+/* One login may have 65,536 uids of its own, by /etc/subuid. */
+static void test_many_strangers_cannot_either(void **state)
+{
+	enum { MANY = 90, EACH = 4 }; /* more than all, fewer than wait besides */
+	pid_t pid[MANY];
+	int fd, i, j, ready[2], stay[2];
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(pipe(ready) | pipe(stay), 0);
+	for (i = 0; i < MANY; i++) {
+		pid[i] = fork();
+		if (pid[i])
+			continue;
+		close(stay[1]);
+		if (setgroups(0, NULL) || setresgid(STRANGER, STRANGER, STRANGER) ||
+		    setresuid(STRANGER + i, STRANGER + i, STRANGER + i))
+			_exit(99);
+		for (j = 0; j < EACH; j++)
+			try_dial();
+		_exit(write(ready[1], "", 1) == 1 && read(stay[0], &j, 1) == 0 ? 0 : 98);
+	}
+	for (i = 0; i < MANY; i++)
+		assert_int_equal(read(ready[0], &j, 1), 1);
+	fd = dial();
+	say(fd, READ_IT, strlen(READ_IT));
+	assert_non_null(strstr(hear(fd, NULL), " 200 "));
+	close(fd);
+	close(stay[0]);
+	close(stay[1]);
+	close(ready[0]);
+	close(ready[1]);
+	for (i = 0; i < MANY; i++)
+		waitpid(pid[i], NULL, 0);
+}
+
 static void test_many_connections(void **state)
 {
 	int fd[300], i;
@@ -186,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rights),
 		cmocka_unit_test(test_strangers_cannot_hold_all_connections),
+		cmocka_unit_test(test_many_strangers_cannot_either),
 		cmocka_unit_test(test_many_connections),
 		cmocka_unit_test(test_follower_hears_what_comes),
 		cmocka_unit_test(test_kept_events_without_follow),
