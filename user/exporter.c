@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 32
+#define PER_ADDRESS 8	   /* who holds more keeps no other from scraping */
 #define MEMORY	    262144 /* of a connection: what is written at once; others come in between */
 #define TIMEOUT_S   10
 #define BACKLOG	    32
@@ -210,6 +211,7 @@ static void try_listen(struct gate_exporter *x)
 {
 	struct gate_http_setup http = {
 		.connections = CONNECTIONS,
+		.per_address = PER_ADDRESS,
 		.timeout_s = TIMEOUT_S,
 		.memory = MEMORY,
 		.what = "the metrics",

@@ -160,7 +160,8 @@ int gate_http_open(struct gate_http **out, sd_event *ev, const struct gate_http_
 	h->mhd = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		s->handler, s->arg, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET,
-		s->fd, MHD_OPTION_CONNECTION_LIMIT, s->connections, MHD_OPTION_CONNECTION_TIMEOUT,
+		s->fd, MHD_OPTION_CONNECTION_LIMIT, s->connections,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->per_address, MHD_OPTION_CONNECTION_TIMEOUT,
 		s->timeout_s, MHD_OPTION_NOTIFY_COMPLETED, s->completed, s->arg,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK,
 		unescape, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->setup.memory,

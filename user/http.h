@@ -17,6 +17,7 @@ struct gate_http;
 struct gate_http_setup {
 	int fd; /* listening socket, non-blocking; the daemon closes it, also on failure */
 	unsigned connections; /* at most; more wait in the backlog */
+	unsigned per_address; /* of these, from one address; 0 = any number */
 	unsigned timeout_s;   /* of a connection on which nothing moves */
 	size_t memory;	      /* of a connection: what one write holds; 0 = what MHD has */
 	const char *what;     /* for the log */

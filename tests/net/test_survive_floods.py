@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -201,6 +202,23 @@ def test_a_flood_of_connections(lab, case):
         lab.poll(lambda: lab.run_cli("status")[0] == 0, 30, "an answer on the control socket")
         lab.poll(lambda: lab.scrape()[0] == 200, 30, "an answer to a scrape")
         lab.poll(lambda: descriptors(lab) <= before + 2, 60, "end of all connections")
+
+
+def test_one_host_leaves_room_for_other_scrapers(lab):
+    """Silent connections from one address: who scrapes from another is answered at once."""
+    def other_socket(lab):
+        sock = lab.host.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.bind(("127.0.0.2", 0))
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", 9625))
+        return sock
+
+    held = open_many(lambda: other_socket(lab), 60)
+    started = time.monotonic()
+    assert lab.scrape()[0] == 200
+    assert time.monotonic() - started < 5, "as long as a silent connection may last, 10 s"
+    for sock in held:
+        sock.close()
 
 
 @setup(guests=3)
