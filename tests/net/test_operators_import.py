@@ -3,9 +3,11 @@
 """vm import and the hooks, on definitions as libvirt, Nova and Proxmox VE write them."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -59,6 +61,41 @@ def test_import_again_changes_only_what_differs(lab):
     before = len(lab.json("history")["audit"])
     assert "1 as before" in lab.cli("vm", "import", "libvirt", "--from", STATUS)
     assert len(lab.json("history")["audit"]) == before, "nothing to do leaves no trace"
+
+
+def between(lab, path, meanwhile):
+    """A door to the daemon behind which `meanwhile` happens before the first PUT goes through."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.bind(path)
+    door.listen()
+
+    def serve():
+        while True:
+            with door.accept()[0] as client, \
+                    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+                request = client.recv(65536)
+                if request.startswith(b"PUT "):
+                    while not request.endswith(b"}"):
+                        request += client.recv(65536)
+                    meanwhile()
+                daemon.connect(lab.socket_path)
+                daemon.sendall(request)
+                while answer := daemon.recv(65536):
+                    client.sendall(answer)
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def test_import_leaves_what_staff_add_at_the_same_time(lab):
+    """It lists the VMs first: a list of 10,000 is some seconds old when the last one is changed."""
+    lab.cli("vm", "import", "libvirt", "--from", LIBVIRT, "web1")
+    lab.cli("vm", "set", "web1", "--port", "vnet7")
+    path = lab.file("door")
+    between(lab, path, lambda: lab.cli("vm", "set", "web1", *(
+        word for ip in (*WANTED["web1"][2], "10.25.0.99") for word in ("--ip", ip))))
+    subprocess.run([lab.program("gate25"), "--socket", path, "vm", "import", "libvirt", "--from",
+                    LIBVIRT, "web1"], check=True, capture_output=True)
+    ports, _, ips, _ = vm(lab, "web1")
+    assert ports == ["vnet1"] and "10.25.0.99" in ips, (ports, ips)
 
 
 def test_import_when_two_guests_have_swapped_ports(lab):

@@ -62,20 +62,24 @@ static bool is_same(const json_t *guest, const json_t *vm)
 
 /*
  * The body of the request. Ports and MACs are the definition's; addresses that staff
- * have added stay, and so does a tenant.
+ * have added stay, and so does a tenant. Where there is no new address none is named, so
+ * that those stay, too, that staff add while this runs.
  */
 static json_t *registration(const json_t *guest, const json_t *vm)
 {
 	json_t *body = json_pack("{s:O, s:O}", "ports", json_object_get(guest, "ports"), "macs",
 				 json_object_get(guest, "macs"));
-	json_t *ips = json_copy(json_object_get(guest, "ips")), *ip;
+	const json_t *own = json_object_get(guest, "ips"), *had = json_object_get(vm, "ips");
+	json_t *ips = json_copy((json_t *)own), *ip;
 	size_t i;
 
-	json_array_foreach (json_object_get(vm, "ips"), i, ip) {
+	json_array_foreach (had, i, ip) {
 		if (!has_word(ips, NULL, json_string_value(ip)))
 			json_array_append(ips, ip);
 	}
-	json_object_set_new(body, "ips", ips);
+	if (!vm || !has_all(own, had, NULL))
+		json_object_set(body, "ips", ips);
+	json_decref(ips);
 	if (cli_str(guest, "tenant") && !cli_str(vm, "tenant"))
 		json_object_set(body, "tenant", json_object_get(guest, "tenant"));
 	return body;
