@@ -352,6 +352,8 @@ static void rebind_ports(struct gate_engine *e)
 
 		if (p->confirmed)
 			gate_engine_port_bind(e, p);
+		else
+			gate_engine_port_keep(e, p);
 	}
 }
 

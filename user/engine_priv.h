@@ -224,6 +224,8 @@ void gate_engine_ip_key(const struct gate_prefix *p, unsigned char key[17]);
 
 /* Finds whose the port is now and writes `ports`. */
 void gate_engine_port_bind(struct gate_engine *e, struct port *p);
+/* The same for one that is adopted and not yet confirmed. */
+void gate_engine_port_keep(struct gate_engine *e, struct port *p);
 /* The VM's ports, and those named in `spec`. */
 void gate_engine_ports_rebind(struct gate_engine *e, struct vm *vm,
 			      const struct gate_vm_spec *spec);

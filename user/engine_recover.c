@@ -14,17 +14,30 @@ struct port_search {
 	struct gate_vm_spec *spec;
 };
 
-static void recover_port(void *arg, uint32_t ifindex, const struct gate_port *port)
+static void recover_port_of(const struct port_search *search, uint32_t ifindex, uint32_t slot)
 {
-	struct port_search *search = arg;
 	struct gate_vm_spec *spec = search->spec;
 	char name[IF_NAMESIZE];
 
-	if (port->slot != search->slot || !if_indextoname(ifindex, name))
+	if (slot != search->slot || !if_indextoname(ifindex, name))
 		return;
+	for (unsigned i = 0; i < spec->nports; i++)
+		if (!strcmp(spec->ports[i], name)) /* several MACs behind one trunk */
+			return;
 	spec->ports = gate_realloc(spec->ports, spec->nports + 1, sizeof(*spec->ports));
 	memset(spec->ports[spec->nports], 0, GATE_NAME_LEN);
 	strcpy(spec->ports[spec->nports++], name);
+}
+
+static void recover_port(void *arg, uint32_t ifindex, const struct gate_port *port)
+{
+	recover_port_of(arg, ifindex, port->slot);
+}
+
+/* A trunk is nobody's port: who is behind it is known by MAC. */
+static void recover_trunk(void *arg, uint32_t ifindex, const uint8_t mac[6], uint32_t slot)
+{
+	recover_port_of(arg, ifindex, slot);
 }
 
 static void recover_address(void *arg, bool is_mac, const struct gate_sync_address *a)
@@ -125,6 +138,7 @@ static void recover_slot(struct gate_engine *e, uint32_t slot)
 
 		spec.binding = v->binding == e->c->binding ? -1 : v->binding;
 		gate_sync_ports(e->sync, recover_port, &search);
+		gate_sync_mac_owners(e->sync, recover_trunk, &search);
 		gate_sync_entries(e->sync, slot, recover_address, &spec);
 		if (v->tenant)
 			recover_tenant(e, v->tenant, v->budget, &spec);

@@ -86,6 +86,10 @@ bool gate_sync_port_get(struct gate_sync *s, uint32_t ifindex, struct gate_port 
 void gate_sync_ports(struct gate_sync *s,
 		     void (*cb)(void *, uint32_t ifindex, const struct gate_port *), void *arg);
 int gate_sync_mac_owner(struct gate_sync *s, uint32_t ifindex, const uint8_t mac[6], uint32_t slot);
+/** gate_sync_mac_owners() - adoption: calls cb for each MAC that is behind a port */
+void gate_sync_mac_owners(struct gate_sync *s,
+			  void (*cb)(void *, uint32_t ifindex, const uint8_t mac[6], uint32_t slot),
+			  void *arg);
 int gate_sync_ip_owner(struct gate_sync *s, const struct gate_prefix *p, uint32_t slot);
 /** gate_sync_exempt() - the destinations of one scope (GATE_EXEMPT_*) are exactly these */
 int gate_sync_exempt(struct gate_sync *s, uint32_t scope, const struct gate_prefix *list,

@@ -224,6 +224,25 @@ int gate_sync_mac_owner(struct gate_sync *s, uint32_t ifindex, const uint8_t mac
 	return put_owner(&s->mac_owner, &key, slot);
 }
 
+void gate_sync_mac_owners(struct gate_sync *s,
+			  void (*cb)(void *, uint32_t ifindex, const uint8_t mac[6], uint32_t slot),
+			  void *arg)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while ((at = gate_table_next(&s->mac_owner.entries, &it))) {
+		const struct mirror_entry *entry = at->value;
+		struct gate_mac_owner_key key;
+		uint32_t slot;
+
+		memcpy(&key, at->key, sizeof(key));
+		memcpy(&slot, entry->value, sizeof(slot));
+		if (key.ifindex) /* else it is of the uplink mode */
+			cb(arg, key.ifindex, key.mac, slot);
+	}
+}
+
 int gate_sync_ip_owner(struct gate_sync *s, const struct gate_prefix *p, uint32_t slot)
 {
 	struct gate_ip_key key = gate_sync_ip_key(0, p->addr, p->len);
