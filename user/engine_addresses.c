@@ -253,6 +253,51 @@ static void find_bases(const struct gate_engine *e, const struct gate_prefix *p,
 		a->owner = a->base[1];
 }
 
+/* ---- budgets that an earlier daemon gave ---- */
+
+struct budget_search {
+	struct gate_engine *e;
+	const struct rec *rec; /* whose */
+	uint32_t found;
+};
+
+/* An entry shares the budget of the narrowest prefix around it that has one; see find_bases(). */
+static void find_budget(void *arg, bool is_mac, const struct gate_sync_address *a)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct budget_search *search = arg;
+	struct gate_prefix p = { .len = a->len };
+	const struct rec *rec;
+	int len = a->len;
+
+	if (is_mac || !a->budget || search->found)
+		return;
+	memcpy(p.addr, a->addr, 16);
+	p.v4 = p.len >= 96 && memcmp(p.addr, mapped, 12) == 0;
+	while ((rec = gate_engine_ip_cover(search->e, &p, len)) && !rec->has_budget)
+		len = rec->subject.ip.len - 1;
+	if (rec == search->rec)
+		search->found = a->budget;
+}
+
+static int find_vm_budget(struct gate_engine *e, struct vm *vm, uint8_t kind, void *arg)
+{
+	struct budget_search *search = arg;
+
+	if (vm->slot)
+		gate_sync_entries(e->sync, vm->slot, find_budget, search);
+	return search->found != 0;
+}
+
+uint32_t gate_engine_ip_budget(struct gate_engine *e, const struct rec *rec)
+{
+	struct budget_search search = { .e = e, .rec = rec };
+
+	if (!each_around(e, &rec->subject.ip, find_vm_budget, &search))
+		each_within(e, &rec->subject.ip, find_vm_budget, &search);
+	return search.found;
+}
+
 /* ---- a VM's entries ---- */
 
 struct entries {

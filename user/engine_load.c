@@ -257,33 +257,33 @@ static void adopt_override(void *arg, const struct gate_subject *s, uint32_t bas
 		rec->override = base - first;
 }
 
-static void adopt_entry_budget(void *arg, bool is_mac, const struct gate_sync_address *a)
+/* Which one the subject's VMs spend from, 0 = none. */
+static uint32_t budget_in_force(struct gate_engine *e, const struct rec *rec)
 {
-	uint32_t *budget = arg;
+	const struct gate_subject *s = &rec->subject;
+	const struct tenant *t = s->kind == GATE_S_TENANT ? gate_engine_tenant(e, s->name) : NULL;
+	uint32_t budget = 0;
 
-	if (a->budget)
-		*budget = a->budget;
+	for (const struct vm *vm = t ? t->vms : NULL; vm && !budget; vm = vm->tenant_next)
+		if (vm->slot && e->m->vms[vm->slot].tenant == t->id)
+			budget = e->m->vms[vm->slot].budget;
+	return s->kind == GATE_S_IP ? gate_engine_ip_budget(e, rec) : budget;
 }
 
 /* The budget's state, its bucket, must stay: same place as before. */
 static void adopt_budget(struct gate_engine *e, struct rec *rec)
 {
-	const struct gate_subject *s = &rec->subject;
-	const struct tenant *t = s->kind == GATE_S_TENANT ? gate_engine_tenant(e, s->name) : NULL;
-	const struct vm *vm = t ? t->vms : NULL;
-	uint32_t wanted = 0;
+	const uint32_t wanted = rec->has_budget && !rec->budget ? budget_in_force(e, rec) : 0;
 
-	if (!rec->has_budget || rec->budget)
-		return;
-	for (; vm && !wanted; vm = vm->tenant_next)
-		if (vm->slot && e->m->vms[vm->slot].tenant == t->id)
-			wanted = e->m->vms[vm->slot].budget;
-	if (s->kind == GATE_S_IP) {
-		vm = gate_engine_ip_owner(e, &s->ip, NULL);
-		if (vm && vm->slot)
-			gate_sync_entries(e->sync, vm->slot, adopt_entry_budget, &wanted);
-	}
-	rec->budget = gate_sync_budget_take(e->sync, wanted);
+	if (wanted)
+		rec->budget = gate_sync_budget_take(e->sync, wanted);
+}
+
+/* Those that nobody spends from come last: they would take a place that is another's. */
+static void make_budget(struct gate_engine *e, struct rec *rec)
+{
+	if (rec->has_budget && !rec->budget)
+		rec->budget = gate_sync_budget_take(e->sync, 0);
 }
 
 /* ---- everything to the maps ---- */
@@ -364,6 +364,7 @@ void gate_engine_sync_all(struct gate_engine *e)
 
 	gate_sync_any_bases(e->sync, adopt_override, e);
 	each_rec(e, adopt_budget);
+	each_rec(e, make_budget);
 	each_rec(e, sync_head);
 	clear_stale_heads(e);
 	if (!bottom)

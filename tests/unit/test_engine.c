@@ -406,6 +406,48 @@ static void test_a_restart_leaves_the_maps_as_they_are(void **state)
 	free(heads);
 }
 
+/* A bucket that a tenant's VMs share is not filled anew. */
+static void test_a_restart_leaves_budgets_what_was_spent(void **state)
+{
+	static const char *const ips[] = { "192.0.2.0/28", "198.51.100.0/28", "203.0.113.0/28" };
+	struct gate_address a;
+	char who[32], words[64];
+
+	for (int i = 0; i < 8; i++) { /* the last four have no VM */
+		snprintf(who, sizeof(who), "tenant:t%d", i);
+		assert_int_equal(change(who, "budget 5/h"), 0);
+		snprintf(who, sizeof(who), "web%d", i);
+		snprintf(words, sizeof(words), "tenant=t%d", i);
+		if (i < 4)
+			assert_int_equal(box_vm(&box, who, words), 0);
+	}
+	assert_int_equal(box_vm(&box, "two", "ip=192.0.2.1 ip=198.51.100.1 ip=203.0.113.1"), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(who, sizeof(who), "ip:%s", ips[i]);
+		snprintf(words, sizeof(words), "budget %d/h", 10 + i);
+		assert_int_equal(change(who, words), 0);
+	}
+	for (uint32_t i = 1; i < box.g.m.nbudgets; i++)
+		box.g.m.budgets[i].tat[0] = 1000 + i;
+	box_restart(&box, false);
+	for (int i = 0; i < 4; i++) {
+		uint32_t budget;
+
+		snprintf(who, sizeof(who), "vm:web%d", i);
+		budget = box.g.m.vms[box_slot(&box, who)].budget;
+		assert_int_equal(budget, 1 + i);
+		assert_int_equal(box.g.m.budgets[budget].tat[0], 1000 + budget);
+	}
+	for (int i = 0; i < 3; i++) {
+		snprintf(who, sizeof(who), "%.*s.1", (int)(strrchr(ips[i], '.') - ips[i]), ips[i]);
+		assert_true(fake_gate_ip(&box.g, (uint32_t)box_slot(&box, "vm:two"), who, &a));
+		assert_int_equal(a.budget, 9 + i);
+		assert_int_equal(box.g.m.budgets[a.budget].tat[0], 1000 + a.budget);
+		assert_int_equal(box.g.m.budgets[a.budget].rates[0].interval_ns,
+				 3600 * 1000000000ULL / (10 + i));
+	}
+}
+
 /* ---- notes ---- */
 
 static void test_precedence_6_block_tenant_names_who_stays_open(void **state)
@@ -477,6 +519,7 @@ int main(void)
 		ONE(test_a_reason_of_2000_characters_is_refused),
 		ONE(test_all_survives_a_restart_and_a_reboot),
 		ONE(test_a_restart_leaves_the_maps_as_they_are),
+		ONE(test_a_restart_leaves_budgets_what_was_spent),
 		ONE(test_precedence_6_block_tenant_names_who_stays_open),
 		ONE(test_tenants_are_made_by_a_policy_and_go_with_it),
 		ONE(test_a_word_is_a_vm_then_a_port),
