@@ -171,6 +171,10 @@ void gate_candidate_tick(struct gate_candidate *c)
 {
 	struct gate_error why;
 
+	if (c->active && !(c->m->conf->flags & GATE_CONF_SHADOW)) {
+		log_warning("the shadow policy has ended: the live one needed its room");
+		clear(c);
+	}
 	if (!c->active || ++c->ticks % SYNC_TICKS || c->revision == c->m->conf->revision)
 		return;
 	if (place(c, c->items, c->n, false, &why)) {

@@ -186,6 +186,20 @@ uint32_t gate_sync_take(struct gate_pool *p)
 	return gate_pool_take(p, gate_clock_mono_ns());
 }
 
+/*
+ * There is one for each head, and a few more. What a shadow policy has of them it gives back
+ * when they run out: it decides nothing.
+ */
+static uint32_t take_node(struct gate_sync *s, const struct gate_node *node)
+{
+	uint32_t i = gate_nodes_take(&s->nodes, node);
+
+	if (i != UINT32_MAX)
+		return i;
+	gate_sync_shadow_on(s, false);
+	return gate_nodes_take(&s->nodes, node);
+}
+
 static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_node *node)
 {
 	static const struct gate_node nothing;
@@ -195,7 +209,7 @@ static void put_head(struct gate_sync *s, uint32_t handle, const struct gate_nod
 	if (memcmp(node, old ? &s->m->nodes[old] : &nothing, sizeof(*node)) == 0)
 		return;
 	if (memcmp(node, &nothing, sizeof(*node)) != 0)
-		i = gate_nodes_take(&s->nodes, node);
+		i = take_node(s, node);
 	sync_store(head, i);
 	if (old)
 		gate_nodes_give(&s->nodes, old);

@@ -70,7 +70,8 @@ void gate_sync_budget_give(struct gate_sync *s, uint32_t budget);
  * configuration says. -ENOSPC: too few nodes are left */
 int gate_sync_shadow_put(struct gate_sync *s, uint32_t base, const struct gate_own *own);
 void gate_sync_shadow_drop(struct gate_sync *s, uint32_t base);
-/** gate_sync_shadow_on() - begins it with counts at zero, or ends it */
+/** gate_sync_shadow_on() - begins it with counts at zero, or ends it, as it ends by itself when
+ * the live policy needs its room: then GATE_CONF_SHADOW is off */
 void gate_sync_shadow_on(struct gate_sync *s, bool on);
 /** gate_sync_shadow_forget() - adoption: an earlier daemon's is set anew from its text */
 void gate_sync_shadow_forget(struct gate_maps *m);

@@ -3,6 +3,8 @@
 
 #include "box_lab.h"
 #include "../lib/fakeclock.h"
+#include "candidate.h"
+#include "json.h"
 #include "nodes.h"
 
 #include <stdio.h>
@@ -152,6 +154,81 @@ static void test_a_policy_of_one_is_not_another_ones(void **state)
 	}
 }
 
+/* ---- beside a shadow policy ---- */
+
+#define MANY 127
+
+static int open_many(void **state)
+{
+	box_open(&box, MANY + 1, NULL);
+	return 0;
+}
+
+static struct gate_set_item item(const char *text)
+{
+	struct gate_set_item out;
+
+	if (gate_json_read_item(text, strlen(text), box.g.m.conf->ports, 1, &out, &box.err))
+		fail_msg("%s", box.err.message);
+	return out;
+}
+
+/* Each VM, and a limit for each that no other has. */
+static struct gate_set_item *many_limits(void)
+{
+	struct gate_set_item *items = calloc(2 * MANY, sizeof(*items));
+	char text[160];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "{\"kind\":\"vm\",\"name\":\"web%u\"}", i);
+		items[i] = item(text);
+		snprintf(text, sizeof(text),
+			 "{\"kind\":\"subject\",\"subject\":\"vm:web%u\",\"policies\":[{\"on\":"
+			 "null,\"state\":\"limit\",\"rates\":[{\"count\":%u,\"per\":\"1h\"}]}]}",
+			 i, 1000 + i);
+		items[MANY + i] = item(text);
+	}
+	return items;
+}
+
+/* It may take much of the room, and what is live needs all of it in the end: that goes first. */
+static void test_what_is_live_finds_room_beside_a_shadow_policy(void **state)
+{
+	const struct gate_actor who = { .name = "test" };
+	struct gate_candidate *c;
+	char subject[32], words[32];
+
+	assert_int_equal(gate_candidate_open(&c, box.e, &box.g.m, box.g.store, &box.err), 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(subject, sizeof(subject), "web%u", i);
+		assert_int_equal(box_vm(&box, subject, ""), 0);
+	}
+	if (gate_candidate_put(c, &who, many_limits(), 2 * MANY, &box.err))
+		fail_msg("%s", box.err.message);
+	assert_true(box.g.conf.flags & GATE_CONF_SHADOW);
+	for (unsigned i = 0; i < MANY + 120; i++) {
+		const bool mac = i >= MANY;
+
+		snprintf(subject, sizeof(subject), mac ? "mac:52:54:00:00:00:%02x" : "vm:web%u",
+			 mac ? i - MANY : i);
+		snprintf(words, sizeof(words), "block for=%u", 3600 + i);
+		assert_int_equal(box_change(&box, fake_now(), subject, words), 0);
+	}
+	for (uint32_t h = 0; h < box.g.m.nheads; h++)
+		assert_true(box.g.m.heads[h] < box.g.m.nnodes);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(subject, sizeof(subject), "vm:web%u", i);
+		assert_int_equal(box.g.m.nodes[head_of(subject)].state, GATE_BLOCK);
+	}
+	/* nothing is left of it, nor is it said that something were */
+	assert_false(box.g.conf.flags & GATE_CONF_SHADOW);
+	for (int i = 0; i < 5; i++)
+		gate_candidate_tick(c);
+	assert_true(gate_candidate_drop(c, &who, &box.err));
+	assert_int_equal(box.err.code, GATE_ERR_NO_SUBJECT);
+	gate_candidate_close(c);
+}
+
 int main(void)
 {
 #define BOX(f) cmocka_unit_test_setup_teardown(f, open_box, close_box)
@@ -160,6 +237,8 @@ int main(void)
 		BOX(test_a_node_that_nobody_shows_rests),
 		BOX(test_heads_of_an_earlier_daemon),
 		BOX(test_a_policy_of_one_is_not_another_ones),
+		cmocka_unit_test_setup_teardown(test_what_is_live_finds_room_beside_a_shadow_policy,
+						open_many, close_box),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
