@@ -204,6 +204,16 @@ struct vm *gate_engine_ip_holder(const struct gate_engine *e, const struct gate_
 	return search.found;
 }
 
+bool gate_engine_ip_claimed(const struct gate_engine *e, const struct gate_prefix *p)
+{
+	unsigned char key[GATE_ORDER_KEY];
+	const struct gate_order_node *n;
+
+	ip_key(p, KIND_OWN, 0, key);
+	n = gate_order_from(&e->ips, key);
+	return n && memcmp(n->key, key, 18) == 0; /* the slot, which follows, may be any */
+}
+
 /* ---- policies upon an address ---- */
 
 struct rec *gate_engine_ip_cover(const struct gate_engine *e, const struct gate_prefix *p, int len)

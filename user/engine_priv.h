@@ -213,6 +213,8 @@ struct vm *gate_engine_ip_owner(const struct gate_engine *e, const struct gate_p
 				const struct vm *but);
 /* The VM that has registered the address or a prefix around it. */
 struct vm *gate_engine_ip_holder(const struct gate_engine *e, const struct gate_prefix *p);
+/* Has a VM registered this very prefix? */
+bool gate_engine_ip_claimed(const struct gate_engine *e, const struct gate_prefix *p);
 /* Adoption: the budget of an ip: record that the entries in the maps lead to, 0 = none do. */
 uint32_t gate_engine_ip_budget(struct gate_engine *e, const struct rec *rec);
 void gate_engine_vm_addresses(struct gate_engine *e, struct vm *vm);

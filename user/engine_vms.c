@@ -239,21 +239,39 @@ void gate_engine_vm_identity(struct gate_engine *e, struct vm *vm)
 }
 
 /* Where the uplink is the gate, sources tell VMs apart. */
-static void sync_owners(struct gate_engine *e, const struct gate_vm_spec *spec, uint32_t slot)
+static void sync_owners(struct gate_engine *e, const struct vm *vm)
 {
-	if (!e->c->uplink_mode || !slot)
+	const struct gate_vm_spec *spec = &vm->spec;
+
+	if (!e->c->uplink_mode || !vm->slot)
 		return;
 	for (unsigned i = 0; i < spec->nmacs; i++)
-		gate_sync_mac_owner(e->sync, 0, spec->macs[i], slot);
+		gate_sync_mac_owner(e->sync, 0, spec->macs[i], vm->slot);
 	for (unsigned i = 0; i < spec->nips; i++)
-		gate_sync_ip_owner(e->sync, &spec->ips[i], slot);
+		gate_sync_ip_owner(e->sync, &spec->ips[i], vm->slot);
+}
+
+/*
+ * What was a VM's and is nobody's now. What it has kept, or another VM has by now, stays
+ * where it is: without an owner the default policy would have its frames.
+ */
+static void drop_owners(struct gate_engine *e, const struct gate_vm_spec *was)
+{
+	if (!e->c->uplink_mode)
+		return;
+	for (unsigned i = 0; i < was->nmacs; i++)
+		if (!gate_table_get(&e->macs, was->macs[i], 6))
+			gate_sync_mac_owner(e->sync, 0, was->macs[i], GATE_NO_SLOT);
+	for (unsigned i = 0; i < was->nips; i++)
+		if (!gate_engine_ip_claimed(e, &was->ips[i]))
+			gate_sync_ip_owner(e->sync, &was->ips[i], GATE_NO_SLOT);
 }
 
 void gate_engine_vm_sync(struct gate_engine *e, struct vm *vm)
 {
 	gate_engine_vm_identity(e, vm);
 	gate_engine_vm_addresses(e, vm);
-	sync_owners(e, &vm->spec, vm->slot);
+	sync_owners(e, vm);
 }
 
 void gate_engine_vm_set(struct gate_engine *e, struct vm *vm, const struct gate_vm_spec *spec)
@@ -262,12 +280,12 @@ void gate_engine_vm_set(struct gate_engine *e, struct vm *vm, const struct gate_
 	struct tenant *left;
 
 	gate_engine_claims_del(e, vm);
-	sync_owners(e, &old, GATE_NO_SLOT);
 	left = leave_tenant(vm);
 	gate_vm_spec_copy(&vm->spec, spec);
 	gate_engine_claims_put(e, vm);
 	join_tenant(e, vm);
 	gate_engine_vm_sync(e, vm);
+	drop_owners(e, &old);
 	gate_engine_tenant_release(e, left);
 	for (struct port *p = vm->ports; p; p = p->vm_next)
 		p->kept = false;
@@ -290,7 +308,7 @@ void gate_engine_vm_remove(struct gate_engine *e, struct vm *vm)
 		gate_engine_install(e, &none);
 	}
 	gate_engine_claims_del(e, vm);
-	sync_owners(e, &vm->spec, GATE_NO_SLOT);
+	drop_owners(e, &vm->spec);
 	gate_table_del(&e->vms, vm->spec.name, strlen(vm->spec.name));
 	for (struct port *p = vm->ports; p; p = p->vm_next)
 		p->kept = false;

@@ -369,6 +369,12 @@ static void test_in_uplink_mode_sources_lead_to_vms(void **state)
 	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
 	box_restart(&box, false);
 	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
+	box_vm(&box, "web1", "ip=192.0.2.1");
+	assert_int_not_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &mac, &slot), 0);
+	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
+	box_vm(&box, "web1", "mac=52:54:00:00:00:01 ip=192.0.2.0/24");
+	assert_int_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &mac, &slot), 0);
+	assert_int_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0); /* within */
 	box_vm(&box, "web1", "");
 	assert_int_not_equal(bpf_map_lookup_elem(box.g.m.mac_owner, &mac, &slot), 0);
 	assert_int_not_equal(bpf_map_lookup_elem(box.g.m.ip_owner, &ip, &slot), 0);
