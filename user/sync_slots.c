@@ -47,13 +47,15 @@ void gate_sync_vm_wipe(struct gate_sync *s, uint32_t slot)
 
 	memset(&m->vms[slot], 0, sizeof(m->vms[slot]));
 	memset(m->names[slot], 0, GATE_NAME_LEN);
-	memset(&m->counters[slot], 0, sizeof(m->counters[slot]));
 	memset(&m->port_counters[slot * ports], 0, ports * sizeof(*m->port_counters));
 	memset(&m->buckets[slot * fixed], 0, fixed * sizeof(*m->buckets));
 	memset(&m->flows[(size_t)slot * m->conf->flow_sets], 0,
 	       m->conf->flow_sets * sizeof(*m->flows));
 	memset(&m->dests[(size_t)slot * m->conf->dest_sets], 0,
 	       m->conf->dest_sets * sizeof(*m->dests));
+	/* last: by these the next daemon knows that a slot is yet to be wiped */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	memset(&m->counters[slot], 0, sizeof(m->counters[slot]));
 }
 
 void gate_sync_counters_add(struct gate_sync *s, uint32_t slot, const struct gate_counters *c)

@@ -7,10 +7,13 @@
 
 #include "../lib/enginebox.h"
 #include "../lib/fakeclock.h"
+#include "sync.h"
 
 #include <bpf/bpf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct enginebox box;
@@ -353,6 +356,50 @@ static void test_a_full_table_is_said_and_tried_again(void **state)
 	check(&(struct expectation){ 2, "192.0.2.1", true, REG, "", "", false });
 }
 
+/* ---- the next VM of a slot ---- */
+
+static sigjmp_buf cut;
+
+static void cut_short(int signal)
+{
+	siglongjmp(cut, 1);
+}
+
+/* Whoever dies while a slot is wiped leaves it known as one that is yet to be wiped, or clean. */
+static void test_a_slot_that_is_half_wiped_is_not_taken_for_clean(void **state)
+{
+	const struct sigaction act = { .sa_handler = cut_short, .sa_flags = SA_NODEFER };
+	static const struct gate_bucket_set no_bucket;
+	static const struct gate_flow no_flow;
+	struct gate_maps *m = &box.g.m;
+	struct gate_counters *was = m->counters;
+	struct sigaction before;
+	struct gate_sync *s;
+	size_t size = 1 << 16;
+
+	assert_int_equal(gate_sync_open(&s, m, &box.g.c, &box.err), 0);
+	m->counters = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(m->counters, MAP_FAILED);
+	m->counters[1].packets_from_vm = 1;
+	m->vms[1].first_mac = m->dests[box.g.conf.dest_sets].way[0] = 7;
+	m->buckets[gate_bucket_index(m, 1, 0)].active = 7;
+	m->flows[box.g.conf.flow_sets].way[0].fingerprint = 7;
+	assert_int_equal(mprotect(m->counters, size, PROT_READ), 0);
+	assert_int_equal(sigaction(SIGSEGV, &act, &before), 0);
+	if (!sigsetjmp(cut, 1)) {
+		gate_sync_vm_wipe(s, 1);
+		fail_msg("counters were not wiped");
+	}
+	assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+	assert_int_equal(m->vms[1].first_mac, 0);
+	assert_int_equal(m->dests[box.g.conf.dest_sets].way[0], 0);
+	assert_memory_equal(&m->buckets[gate_bucket_index(m, 1, 0)], &no_bucket, sizeof(no_bucket));
+	assert_memory_equal(&m->flows[box.g.conf.flow_sets], &no_flow, sizeof(no_flow));
+	munmap(m->counters, size);
+	m->counters = was;
+	gate_sync_close(s);
+}
+
 /* ---- uplink mode ---- */
 
 static void test_in_uplink_mode_sources_lead_to_vms(void **state)
@@ -395,6 +442,7 @@ int main(void)
 		BOX(test_overrides_without_room_for_a_bucket_spend_the_tight_one),
 		THREE(test_an_override_has_a_set_for_each_scope),
 		BOX(test_a_full_table_is_said_and_tried_again),
+		BOX(test_a_slot_that_is_half_wiped_is_not_taken_for_clean),
 		BOX(test_in_uplink_mode_sources_lead_to_vms),
 	};
 
