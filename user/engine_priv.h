@@ -196,6 +196,8 @@ bool gate_engine_slot_has_traces(const struct gate_engine *e, uint32_t slot);
 uint32_t gate_engine_slot_take(struct gate_engine *e);
 void gate_engine_slot_retire(struct gate_engine *e, uint32_t slot);
 void gate_engine_slots_reap(struct gate_engine *e);
+/* All that are free are fit for use at once: no program can be at work on them any more. */
+void gate_engine_slots_hurry(struct gate_engine *e);
 /*
  * Creates or replaces a checked registration, takes over what the VMs of its
  * ports had while nobody had registered them, rebinds. NULL: no slot left.

@@ -293,6 +293,28 @@ static void put_own(struct set_plan *p, const struct set_change *ch)
 	gate_engine_install(p->e, &own);
 }
 
+/* In a full table those that come need what has just been given up. */
+static void make_room(struct set_plan *p)
+{
+	size_t wanted = p->e->ports.count; /* at most each port is left by its VM */
+
+	for (size_t i = 0; i < p->nvm_changes; i++)
+		wanted += p->changes[i].op == '+';
+	if (wanted > gate_pool_left(&p->e->slots))
+		gate_engine_slots_hurry(p->e);
+}
+
+static void register_vm(struct set_plan *p, const struct gate_set_item *item)
+{
+	struct gate_vm_spec spec = item->vm;
+
+	spec.registered = true;
+	if (!gate_engine_vm_register(p->e, &spec))
+		gate_engine_problem_set(p->e, "map_full", "vms",
+					"no slot left for vm:%s (max_vms = %u)", spec.name,
+					p->e->m->conf->max_vms);
+}
+
 /*
  * What goes, goes first, so that numbers and slots are free; then registrations,
  * so that addresses are there when their policies come.
@@ -306,15 +328,10 @@ static void put_in_force(struct set_plan *p)
 		if (!p->changes[i].item)
 			gate_engine_vm_remove(p->e,
 					      gate_engine_vm_find(p->e, &p->changes[i].subject));
-	for (size_t i = 0; i < p->nvm_changes; i++) {
-		struct gate_vm_spec spec;
-
-		if (!p->changes[i].item)
-			continue;
-		spec = p->changes[i].item->vm;
-		spec.registered = true;
-		gate_engine_vm_register(p->e, &spec);
-	}
+	make_room(p);
+	for (size_t i = 0; i < p->nvm_changes; i++)
+		if (p->changes[i].item)
+			register_vm(p, p->changes[i].item);
 	/* One VM may have taken over what another gave up: set once more, in the end. */
 	for (size_t i = 0; i < p->nvm_changes; i++) {
 		struct vm *vm = p->changes[i].item

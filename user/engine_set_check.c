@@ -193,11 +193,47 @@ static int check_own(struct set_plan *p, const struct gate_set_item *item, struc
 
 /* ---- room ---- */
 
+/* Ports that are there and whose VMs leave them: VMs of their own from then on. */
+static size_t count_left(const struct set_plan *p)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	size_t n = 0;
+
+	while ((at = gate_table_next(&p->e->ports, &it))) {
+		const struct port *port = at->value;
+		const struct vm *vm = port->vm;
+
+		if (!port->confirmed || (!port->ntrunk && (!vm || !vm->spec.registered)))
+			continue;
+		if (port->kept && gate_table_get(&p->vms, vm->spec.name, strlen(vm->spec.name)))
+			continue;
+		n += !gate_table_get(&p->ports, port->name, strlen(port->name));
+	}
+	return n;
+}
+
+static int check_slots(const struct set_plan *p, struct gate_error *err)
+{
+	const size_t vms = p->vms.count, left = count_left(p), max = p->e->m->conf->max_vms - 1;
+
+	if (vms + left + p->e->loners.count <= max)
+		return 0;
+	if (left)
+		return gate_error_set(
+			err, GATE_ERR_FAILED,
+			"no room for %zu VMs and %zu ports that nobody has (max_vms = %zu)", vms,
+			left, max + 1);
+	return gate_error_set(err, GATE_ERR_FAILED, "no room for %zu VMs (max_vms = %zu)", vms,
+			      max + 1);
+}
+
 static int check_room(struct set_plan *p, struct gate_error *err)
 {
 	const struct gate_conf *c = p->e->m->conf;
 	struct gate_table tenants = { 0 };
 	size_t overrides = 0, ntenants;
+	int r;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct gate_set_item *it = &p->items[i];
@@ -214,9 +250,9 @@ static int check_room(struct set_plan *p, struct gate_error *err)
 	}
 	ntenants = tenants.count;
 	gate_table_clear(&tenants);
-	if (p->vms.count + p->e->loners.count > c->max_vms - 1)
-		return gate_error_set(err, GATE_ERR_FAILED, "no room for %zu VMs (max_vms = %u)",
-				      p->vms.count, c->max_vms);
+	r = check_slots(p, err);
+	if (r)
+		return r;
 	if (ntenants > c->max_tenants - 1)
 		return gate_error_set(err, GATE_ERR_FAILED,
 				      "no room for %zu tenants (max_tenants = %u)", ntenants,

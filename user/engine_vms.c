@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* VMs in the model, and their slots. */
 #include "engine_priv.h"
+#include "quiesce.h"
 
 void gate_engine_vm_subject(const struct vm *vm, struct gate_subject *out)
 {
@@ -66,22 +67,37 @@ static void add_counters(struct gate_counters *to, const struct gate_counters *c
  * gone; these are made durable before the slots are wiped, so that a crash in
  * between counts twice rather than not at all.
  */
+static void reap(struct gate_engine *e, unsigned ready)
+{
+	if (!ready)
+		return;
+	for (unsigned i = 0; i < ready; i++)
+		add_counters(&e->gone, &e->m->counters[e->retired[i].slot]);
+	gate_engine_save_gone(e);
+	for (unsigned i = 0; i < ready; i++) {
+		gate_sync_vm_wipe(e->sync, e->retired[i].slot);
+		gate_pool_give(&e->slots, e->retired[i].slot, gate_clock_mono_ns());
+	}
+	e->nretired -= ready;
+	memmove(e->retired, e->retired + ready, e->nretired * sizeof(*e->retired));
+}
+
 void gate_engine_slots_reap(struct gate_engine *e)
 {
 	uint64_t now = gate_clock_mono_ns();
 	unsigned ready = 0;
 
 	while (ready < e->nretired && now - e->retired[ready].since >= SLOT_REST_NS)
-		add_counters(&e->gone, &e->m->counters[e->retired[ready++].slot]);
-	if (!ready)
+		ready++;
+	reap(e, ready);
+}
+
+void gate_engine_slots_hurry(struct gate_engine *e)
+{
+	if (!e->nretired)
 		return;
-	gate_engine_save_gone(e);
-	for (unsigned i = 0; i < ready; i++) {
-		gate_sync_vm_wipe(e->sync, e->retired[i].slot);
-		gate_pool_give(&e->slots, e->retired[i].slot, now);
-	}
-	e->nretired -= ready;
-	memmove(e->retired, e->retired + ready, e->nretired * sizeof(*e->retired));
+	gate_quiesce();
+	reap(e, e->nretired);
 }
 
 /* ---- checks ---- */

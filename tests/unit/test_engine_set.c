@@ -182,6 +182,65 @@ static void test_what_is_not_in_the_set_goes(void **state)
 	clear(&l);
 }
 
+/* All VMs go and as many others come: their numbers are wanted before they have rested. */
+static void test_a_set_of_other_vms_is_in_force_as_a_whole(void **state)
+{
+	struct item_list l = { 0 };
+	char name[16];
+
+	for (int i = 0; i < 15; i++) {
+		snprintf(name, sizeof(name), "old%d", i);
+		assert_int_equal(box_vm(&box, name, ""), 0);
+		snprintf(name, sizeof(name), "vm:new%d", i);
+		add_vm(&l, name + 3);
+		add_own(&l, name, GATE_BLOCK);
+	}
+	box.g.m.counters[15].flows_admitted = 7;
+	box.g.m.buckets[gate_bucket_index(&box.g.m, 15, 0)].tat[0] = 7;
+	if (apply(&l, false))
+		fail_msg("%s", box.err.message);
+	for (int i = 0; i < 15; i++) {
+		snprintf(name, sizeof(name), "vm:new%d", i);
+		assert_true(box_slot(&box, name) > 0);
+		assert_int_equal(
+			fake_gate_node(&box.g, gate_base_vm((uint32_t)box_slot(&box, name)), 0)
+				->state,
+			GATE_BLOCK);
+	}
+	assert_int_equal(box.g.m.counters[15].flows_admitted, 0);
+	assert_int_equal(box.g.m.buckets[gate_bucket_index(&box.g.m, 15, 0)].tat[0], 0);
+	clear(&l);
+}
+
+/* A VM that goes leaves its ports, which are VMs of their own then, unless another has them. */
+static void test_ports_that_are_left_take_room(void **state)
+{
+	struct item_list l = { 0 };
+	char name[16];
+
+	box_vm(&box, "old", "port=tap1 port=tap2");
+	gate_engine_port_up(box.e, 1, "tap1", GATE_PORT_VM);
+	gate_engine_port_up(box.e, 2, "tap2", GATE_PORT_VM);
+	for (int i = 0; i < 14; i++) {
+		snprintf(name, sizeof(name), "new%d", i);
+		add_vm(&l, name);
+	}
+	assert_int_equal(apply(&l, false), GATE_ERR_FAILED);
+	assert_string_equal(box.err.message,
+			    "no room for 14 VMs and 2 ports that nobody has (max_vms = 16)");
+	assert_true(box_slot(&box, "vm:old") > 0);
+	l.items[3].vm.ports = gate_alloc(1, sizeof(*l.items[3].vm.ports));
+	strcpy(l.items[3].vm.ports[l.items[3].vm.nports++], "tap2");
+	assert_int_equal(apply(&l, false), 0);
+	for (int i = 0; i < 14; i++) {
+		snprintf(name, sizeof(name), "vm:new%d", i);
+		assert_true(box_slot(&box, name) > 0);
+	}
+	assert_true(box_slot(&box, "port:tap1") > 0);
+	assert_int_equal(apply(&l, false), 0); /* and again */
+	clear(&l);
+}
+
 static void test_vms_may_swap_what_they_have(void **state)
 {
 	struct gate_address a;
@@ -432,6 +491,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOX(test_what_was_exported_applies_without_a_difference),
 		BOX(test_what_is_not_in_the_set_goes),
+		BOX(test_a_set_of_other_vms_is_in_force_as_a_whole),
+		BOX(test_ports_that_are_left_take_room),
 		BOX(test_vms_may_swap_what_they_have),
 		BOX(test_a_set_with_one_fault_changes_nothing),
 		BOX(test_a_set_that_cannot_be_saved_changes_nothing),
