@@ -193,7 +193,9 @@ static int change_exempt(const struct request *q)
 				q->err, GATE_ERR_USAGE, "%s is not exempt for %s",
 				gate_format_prefix(&q->c->exempt_del[i], dest, sizeof(dest)),
 				gate_format_subject(&own->subject, subject, sizeof(subject)));
-		own->exempt[at] = own->exempt[--own->nexempt];
+		/* all of them: a set that was applied may have named it twice */
+		for (; at < own->nexempt; at = find_prefix(own, &q->c->exempt_del[i]))
+			own->exempt[at] = own->exempt[--own->nexempt];
 	}
 	for (unsigned i = 0; i < q->c->nexempt_add; i++) {
 		int r = gate_prefix_check(&q->c->exempt_add[i], q->err);
@@ -205,6 +207,12 @@ static int change_exempt(const struct request *q)
 		own->exempt = gate_realloc(own->exempt, own->nexempt + 1, sizeof(*own->exempt));
 		own->exempt[own->nexempt++] = q->c->exempt_add[i];
 	}
+	/* more than a set may hold could be exported but not applied again, nor undone */
+	if (q->c->nexempt_add && own->nexempt > GATE_EXEMPT_MAX)
+		return gate_error_set(q->err, GATE_ERR_USAGE,
+				      "at most %d destinations can be exempt for %s",
+				      GATE_EXEMPT_MAX,
+				      gate_format_subject(&own->subject, subject, sizeof(subject)));
 	return 0;
 }
 

@@ -99,10 +99,10 @@ static int read_exempt(const json_t *o, struct gate_change *c, struct gate_error
 		return usage(err, "\"exempt\" must be an object with \"add\" and \"del\"");
 	r = gate_jr_keys(e, keys, "exempt", err);
 	if (!r)
-		r = gate_jr_prefixes(e, "add", GATE_JSON_LIST_MAX, &c->exempt_add, &c->nexempt_add,
+		r = gate_jr_prefixes(e, "add", GATE_EXEMPT_MAX, &c->exempt_add, &c->nexempt_add,
 				     err);
 	if (!r)
-		r = gate_jr_prefixes(e, "del", GATE_JSON_LIST_MAX, &c->exempt_del, &c->nexempt_del,
+		r = gate_jr_prefixes(e, "del", GATE_EXEMPT_MAX, &c->exempt_del, &c->nexempt_del,
 				     err);
 	return r;
 }

@@ -43,7 +43,4 @@ int gate_jr_on(const json_t *o, uint16_t *out, struct gate_error *err);
 /* The keys of a registration but its name. */
 int gate_jr_vm(const json_t *o, struct gate_vm_spec *vm, struct gate_error *err);
 
-/* Most addresses, MACs, ports of one VM, and exempt destinations of one subject, in one request. */
-#define GATE_JSON_LIST_MAX 1024
-
 #endif

@@ -309,7 +309,7 @@ static int read_item_own(const json_t *o, const uint16_t *ports, unsigned nports
 	if (!r)
 		r = gate_jr_rates(o, "budget", own->budget, &own->nbudget, err);
 	if (!r)
-		r = gate_jr_prefixes(o, "exempt", GATE_JSON_LIST_MAX, &own->exempt, &own->nexempt,
+		r = gate_jr_prefixes(o, "exempt", GATE_EXEMPT_MAX, &own->exempt, &own->nexempt,
 				     err);
 	return r;
 }

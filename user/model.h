@@ -20,6 +20,7 @@ struct gate_limits {
 };
 
 #define GATE_REFUSE_UNSET (-1)
+#define GATE_EXEMPT_MAX	  1024 /* destinations of one subject, and of one request */
 
 /* One own policy of a subject in one scope. */
 struct gate_policy_spec {

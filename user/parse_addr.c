@@ -155,6 +155,8 @@ bool gate_prefix_contains(const struct gate_prefix *outer, const struct gate_pre
 
 /* ---- times ---- */
 
+#define LAST_TIME_S 253402300799LL /* 9999-12-31T23:59:59Z */
+
 /* Exactly n digits at *s, value within min..max. */
 static int take_digits(const char **s, int n, int min, int max, int *out)
 {
@@ -235,12 +237,17 @@ static int take_offset(const char **s, int *seconds)
 int gate_parse_time(const char *s, int64_t *unix_s)
 {
 	struct tm tm = { 0 };
+	int64_t t;
 	int offset;
 
 	if (take_date(&s, &tm) || take_char(&s, "Tt ") || take_clock(&s, &tm) ||
 	    take_offset(&s, &offset) || *s)
 		return -EINVAL;
-	*unix_s = (int64_t)timegm(&tm) - offset;
+	/* an offset may lead into the year 10000, which could not be read again */
+	t = (int64_t)timegm(&tm) - offset;
+	if (t > LAST_TIME_S)
+		return -EINVAL;
+	*unix_s = t;
 	return 0;
 }
 

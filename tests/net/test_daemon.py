@@ -170,6 +170,36 @@ def test_daemon_7_export_is_json_lines_and_applies_again(lab):
     assert lab.cli("export") == text
 
 
+def applies_again(lab):
+    path = lab.file("again.jsonl")
+    with open(path, "w") as f:
+        f.write(lab.cli("export"))
+    return lab.json("apply", path)["changes"] == []
+
+
+def test_whatever_was_taken_can_be_exported_and_applied(lab):
+    for third in range(2):  # more, at two times, than a record of the file may have
+        added = [f"198.{18 + third}.{n // 256}.{n % 256}" for n in range(800)]
+        status, answer = lab.http("PUT", lab.policy_path("default"), {"exempt": {"add": added}})
+    assert status == 400 and "1024" in answer["error"]["message"], status
+    assert applies_again(lab)
+    record = {"kind": "subject", "subject": "port:vnet1", "policies": [
+        {"state": "block", "expires": "9999-12-31T23:59:59-01:00"}]}  # in UTC the year is 10000
+    status, answer = lab.http("PUT", "/v1/policy-set", json.dumps(record))
+    assert status == 400 and "RFC 3339" in answer["error"]["message"], (status, answer)
+    assert applies_again(lab)
+
+
+def test_what_was_exempt_twice_is_so_no_more(lab):
+    """A file that was put together of others may name a destination twice."""
+    twice = {"kind": "subject", "subject": "port:vnet1", "exempt": ["192.0.2.0/24"] * 2,
+             "policies": [{"state": "block"}]}
+    assert lab.http("PUT", "/v1/policy-set", json.dumps(twice))[0] == 200
+    assert lab.guest(1).connect(SERVER4) == "ok"
+    lab.cli("exempt", "port:vnet1", "del", "192.0.2.0/24")
+    assert lab.guest(1).connect(SERVER4) == "ECONNREFUSED"
+
+
 def test_daemon_7_apply_is_all_or_nothing(lab):
     lab.register(1)
     before = lab.cli("export")
