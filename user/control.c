@@ -156,6 +156,7 @@ static void greet(struct gate_control *ctl, struct MHD_Connection *mhd, void **c
 		shutdown(fd, SHUT_RDWR);
 		return;
 	}
+	c->fd = fd;
 	c->next = ctl->connections;
 	c->prev = &ctl->connections;
 	if (c->next)
@@ -227,10 +228,25 @@ int gate_control_open(struct gate_control **out, const struct gate_control_setup
 	return 0;
 }
 
+/* Who may do less than before is hung up on: to follow the events is one long request. */
+static void take_rights_away(struct gate_control *ctl)
+{
+	struct connection *c;
+	struct gate_peer peer;
+
+	for (c = ctl->connections; c; c = c->next)
+		if (gate_peer_get(c->fd, &ctl->policy, &peer) || peer.right < c->peer.right)
+			shutdown(c->fd, SHUT_RDWR);
+}
+
 int gate_control_reconfigure(struct gate_control *ctl, const struct gate_config *c,
 			     struct gate_error *err)
 {
-	return guard(ctl, c, err);
+	int r = guard(ctl, c, err);
+
+	if (!r)
+		take_rights_away(ctl);
+	return r;
 }
 
 void gate_control_set_why(struct gate_control *ctl, gate_why_fn why, void *arg)

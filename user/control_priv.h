@@ -31,6 +31,7 @@ struct set_upload;
 /* One connection; lives in MHD's socket context. */
 struct connection {
 	struct connection *next, **prev;
+	int fd; /* MHD's */
 	struct gate_peer peer;
 	size_t held; /* bytes of its answer that are kept until it has been read */
 };

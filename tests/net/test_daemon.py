@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """The daemon: start, stop, rights, ports that come and go, and the gate without it."""
 
+import grp
 import json
 import os
 import re
@@ -168,6 +169,32 @@ def test_daemon_7_export_is_json_lines_and_applies_again(lab):
     assert any("vm:web1" in c for c in changes) and lab.run_cli("show", "vm:web1")[0] == 3
     lab.cli("apply", path)
     assert lab.cli("export") == text
+
+
+FOLLOW = """
+import socket, sys
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+sock.connect(sys.argv[1])
+sock.send(b"GET /v1/events?follow=1 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+while data := sock.recv(65536):
+    print(len(data), flush=True)
+"""
+
+
+def test_rights_that_were_taken_away_end_what_runs(lab):
+    """A reader follows the events; a reload later nobody may read any more."""
+    follower = subprocess.Popen([sys.executable, "-c", FOLLOW, lab.socket_path], user=NOBODY,
+                                group=grp.getgrnam(READERS).gr_gid, extra_groups=[],
+                                stdout=subprocess.PIPE, text=True)
+    try:
+        lab.cli("block", "port:vnet1")
+        assert follower.stdout.readline()
+        lab.configure({"control": {"readers": None}})
+        lab.reload()
+        lab.poll(lambda: follower.poll() is not None, 10, "the follower's end")
+    finally:
+        follower.kill()
+        follower.communicate()
 
 
 def applies_again(lab):
