@@ -129,13 +129,12 @@ int gate_jr_time(const json_t *o, const char *key, int64_t *out, struct gate_err
 
 int gate_json_check_reason(const char *s, char out[256], struct gate_error *err)
 {
-	size_t len = strlen(s), i;
+	size_t len = strlen(s);
 
 	if (len > 255)
 		return usage(err, "the reason is longer than 255 bytes");
-	for (i = 0; i < len; i++)
-		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			return usage(err, "the reason holds a control character");
+	if (!gate_text_valid(s))
+		return usage(err, "the reason holds a control character");
 	memcpy(out, s, len + 1);
 	return 0;
 }

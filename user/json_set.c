@@ -212,6 +212,15 @@ int gate_json_read_vm(const char *text, size_t len, struct gate_vm_spec *vm, cha
 	return r;
 }
 
+static int read_by(const json_t *o, const char **by, struct gate_error *err)
+{
+	int r = gate_jr_string(o, "by", by, err);
+
+	if (!r && *by && !gate_text_valid(*by))
+		return usage(err, "\"by\" holds a control character");
+	return r;
+}
+
 static int read_item_policy(const json_t *o, const uint16_t *ports, unsigned nports,
 			    struct gate_own *own, struct gate_error *err)
 {
@@ -239,7 +248,7 @@ static int read_item_policy(const json_t *o, const uint16_t *ports, unsigned npo
 	if (!r)
 		r = gate_jr_reason(o, p.reason, err);
 	if (!r)
-		r = gate_jr_string(o, "by", &by, err);
+		r = read_by(o, &by, err);
 	if (r)
 		return r;
 	while (on && scope < nports && ports[scope] != on)
@@ -273,7 +282,7 @@ static int read_item_quarantine(const json_t *o, struct gate_own *own, struct ga
 	if (!r)
 		r = gate_jr_reason(q, own->quarantine.reason, err);
 	if (!r)
-		r = gate_jr_string(q, "by", &by, err);
+		r = read_by(q, &by, err);
 	if (r)
 		return r;
 	snprintf(own->quarantine.by, sizeof(own->quarantine.by), "%s", by ? by : "");

@@ -246,6 +246,30 @@ bool gate_name_valid(const char *s)
 	return i > 0;
 }
 
+unsigned gate_text_control(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+
+	if ((*u && *u < 0x20) || *u == 0x7f)
+		return 1;
+	if (u[0] == 0xc2 && u[1] >= 0x80 && u[1] < 0xa0)
+		return 2;
+	if (u[0] != 0xe2)
+		return 0;
+	if ((u[1] == 0x80 && u[2] >= 0xa8 && u[2] <= 0xae) ||
+	    (u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9))
+		return 3;
+	return 0;
+}
+
+bool gate_text_valid(const char *s)
+{
+	for (; *s; s++)
+		if (gate_text_control(s))
+			return false;
+	return true;
+}
+
 static const char *const subject_kinds[GATE_S_MAX] = {
 	[GATE_S_DEFAULT] = "default", [GATE_S_TENANT] = "tenant", [GATE_S_VM] = "vm",
 	[GATE_S_PORT] = "port",	      [GATE_S_MAC] = "mac",	  [GATE_S_IP] = "ip",

@@ -81,6 +81,14 @@ bool gate_prefix_contains(const struct gate_prefix *outer, const struct gate_pre
 
 /* Names: 1..63 bytes of [A-Za-z0-9._-:@+], not starting with '-'. */
 bool gate_name_valid(const char *s);
+/*
+ * May a line of the history hold it? Neither control characters (C0, DEL, C1) nor what
+ * makes a terminal show text in another order or on another line (U+2028 to U+202E,
+ * U+2066 to U+2069).
+ */
+bool gate_text_valid(const char *s);
+/* The length of such a character at s, in bytes of UTF-8; 0 = another character. */
+unsigned gate_text_control(const char *s);
 /* "default", "kind:rest", or a bare word (MAC and IP recognised, else WORD). */
 int gate_parse_subject(const char *s, struct gate_subject *out);
 char *gate_format_subject(const struct gate_subject *s, char *buf, size_t size);

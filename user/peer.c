@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "peer.h"
+#include "parse.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -118,8 +119,6 @@ static void login_name(uid_t uid, char *out, size_t size)
 int gate_peer_actor(const struct gate_peer *p, const char *passed, struct gate_actor *out,
 		    struct gate_error *err)
 {
-	const unsigned char *s = (const unsigned char *)passed;
-
 	if (!passed || !*passed) {
 		out->uid = p->uid;
 		login_name(p->uid, out->name, sizeof(out->name));
@@ -129,10 +128,9 @@ int gate_peer_actor(const struct gate_peer *p, const char *passed, struct gate_a
 		return gate_error_set(err, GATE_ERR_USAGE,
 				      "X-Gate25-Actor is longer than %zu bytes",
 				      sizeof(out->name) - 1);
-	for (; *s; s++)
-		if (*s < 0x20 || *s == 0x7f)
-			return gate_error_set(err, GATE_ERR_USAGE,
-					      "X-Gate25-Actor holds a control character");
+	if (!gate_text_valid(passed))
+		return gate_error_set(err, GATE_ERR_USAGE,
+				      "X-Gate25-Actor holds a control character");
 	out->uid = p->uid;
 	strcpy(out->name, passed);
 	return 0;

@@ -50,6 +50,7 @@ static void usage_errors(void **state)
 		{ "block x --drain=yes", "--drain takes no value" },
 		{ "block x --rate 5/s", "block: unknown option --rate" },
 		{ "block x --reason a\tb", "control character" },
+		{ "block x --reason a\xe2\x80\xae", "control character" },
 		{ "block x --reason \xff\xfe", "no UTF-8" },
 		{ "block x y/z", "\"y/z\" is no subject" },
 		{ "limit x --rate 5", "--rate 5: must be a rate" },

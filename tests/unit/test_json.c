@@ -87,6 +87,12 @@ static const struct {
 	{ "exempt key", "{\"exempt\":{\"put\":[]}}", "unknown key \"put\" in exempt" },
 	{ "control character in a reason", "{\"state\":\"block\",\"reason\":\"a\\nb\"}",
 	  "control character" },
+	{ "C1 in a reason", "{\"state\":\"block\",\"reason\":\"a\\u009b31m\"}",
+	  "control character" },
+	{ "text turned round", "{\"state\":\"block\",\"reason\":\"a\\u202eb\"}",
+	  "control character" },
+	{ "a line of its own", "{\"state\":\"block\",\"reason\":\"a\\u2028b\"}",
+	  "control character" },
 };
 
 static void test_bad_changes(void **state)
@@ -287,6 +293,9 @@ static const struct {
 	  "{\"kind\":\"subject\",\"subject\":\"vm:a\",\"policies\":[{\"state\":\"block\"},"
 	  "{\"on\":null,\"state\":\"allow\"}]}",
 	  "two for the same port" },
+	{ "control character in by",
+	  "{\"kind\":\"subject\",\"subject\":\"vm:a\",\"quarantine\":{\"by\":\"a\\nb\"}}",
+	  "control character" },
 	{ "policy with for",
 	  "{\"kind\":\"subject\",\"subject\":\"vm:a\",\"policies\":[{\"state\":\"block\",\"for\":9}"
 	  "]}",

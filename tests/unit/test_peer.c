@@ -189,6 +189,12 @@ static void test_actor(void **state)
 	assert_int_equal(gate_peer_actor(&root, name, &actor, &err), -EINVAL);
 	assert_int_equal(gate_peer_actor(&root, "a\tb", &actor, &err), -EINVAL);
 	assert_int_equal(err.code, GATE_ERR_USAGE);
+	assert_int_equal(gate_peer_actor(&root,
+					 "a\xc2\x9b"
+					 "31m",
+					 &actor, &err),
+			 -EINVAL);
+	assert_int_equal(gate_peer_actor(&root, "J\xc3\xbcrgen \xe2\x80\xa6", &actor, &err), 0);
 }
 
 static int setup(void **state)

@@ -23,10 +23,8 @@ int cli_set_reason(struct cli *c, json_t *change)
 		return 0;
 	if (strlen(reason) > CLI_REASON_MAX)
 		return cli_usage(c, "--reason is longer than %d bytes", CLI_REASON_MAX);
-	for (const char *p = reason; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			return cli_usage(c, "--reason holds a control character");
-	}
+	if (!gate_text_valid(reason))
+		return cli_usage(c, "--reason holds a control character");
 	text = json_string(reason);
 	if (!text)
 		return cli_usage(c, "--reason is no UTF-8");

@@ -4,6 +4,7 @@
  * from others, so control characters are replaced before a terminal sees them.
  */
 #include "cli.h"
+#include "parse.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -20,15 +21,8 @@ static const char *const style_codes[STYLE_MAX] = {
 
 char *cli_clean(char *s)
 {
-	for (char *p = s; *p; p++) {
-		unsigned char ch = (unsigned char)*p;
-
-		/* C0, DEL, and C1 as UTF-8 (0xc2 0x80..0x9f) */
-		if (ch < 0x20 || ch == 0x7f)
-			*p = '?';
-		else if (ch == 0xc2 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0)
-			p[0] = p[1] = '?';
-	}
+	for (char *p = s; *p; p++)
+		memset(p, '?', gate_text_control(p));
 	return s;
 }
 
