@@ -227,10 +227,22 @@ static int save_all_counters(struct gate_engine *e)
 	return r ? r : gate_engine_reports_save(e);
 }
 
+/* All are to be written at the next save. */
+static void forget_saved(struct gate_engine *e)
+{
+	e->unknown_saved = 0;
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
+		if (e->by_slot[slot])
+			e->by_slot[slot]->saved = 0;
+}
+
 void gate_engine_save_counters(struct gate_engine *e)
 {
-	if (gate_engine_save_begin(e, NULL) == 0)
-		gate_engine_save_end(e, save_all_counters(e), NULL);
+	if (gate_engine_save_begin(e, NULL))
+		return;
+	/* what fails takes back those that were written before it */
+	if (gate_engine_save_end(e, save_all_counters(e), NULL))
+		forget_saved(e);
 }
 
 void gate_engine_save_gone(struct gate_engine *e)
@@ -256,9 +268,7 @@ static int write_all(struct gate_engine *e, struct gate_error *err)
 	it = (struct gate_table_iter){ 0 };
 	while (!r && (at = gate_table_next(&e->recs, &it)))
 		r = gate_engine_save_rec(e, at->value, err);
-	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
-		if (e->by_slot[slot])
-			e->by_slot[slot]->saved = 0;
+	forget_saved(e);
 	if (!r)
 		r = save_all_counters(e);
 	if (!r)
@@ -360,8 +370,10 @@ static void heal(struct gate_engine *e)
 		r = e->unsaved ? write_all(e, &err) : write_trial(e, &err);
 		if (!r)
 			r = gate_store_commit(e->store, &err);
-		if (r)
+		if (r) {
 			gate_store_rollback(e->store);
+			forget_saved(e);
+		}
 	}
 	if (r) {
 		broken(e, &err);

@@ -202,6 +202,33 @@ static void test_disk_full(void **state)
 	assert_int_equal(gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err), 0);
 }
 
+static void run(const char *query)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(box.g.store, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, query, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* What was written before the write that failed was taken back with it. */
+static void test_counts_of_a_save_that_failed_are_saved_later(void **state)
+{
+	box_vm(&box, "web1", "");
+	box_vm(&box, "web2", "");
+	box.g.m.counters[1].flows_blocked = 7;
+	box.g.m.counters[2].flows_blocked = 8;
+	run("CREATE TRIGGER t BEFORE INSERT ON counters WHEN NEW.subject = 'vm:web2' "
+	    "BEGIN SELECT RAISE(ABORT, 'full'); END");
+	tick(61);
+	assert_int_equal(ask("SELECT count(*) FROM counters WHERE subject = 'vm:web1'"), 0);
+	run("DROP TRIGGER t");
+	tick(71);
+	assert_string_equal(box_problems(&box), "");
+	assert_int_equal(ask("SELECT flows_blocked FROM counters WHERE subject = 'vm:web2'"), 8);
+	assert_int_equal(ask("SELECT flows_blocked FROM counters WHERE subject = 'vm:web1'"), 7);
+}
+
 /* ---- at the start ---- */
 
 /* The kernel's memory of the policy, told as far as it goes. */
@@ -424,6 +451,7 @@ int main(void)
 		BOX(test_locked_by_another),
 		BOX(test_a_new_store_is_no_lost_one),
 		BOX(test_deleted_while_running_no_change_is_lost),
+		BOX(test_counts_of_a_save_that_failed_are_saved_later),
 		BOX(test_corrupt_at_the_start_the_kernel_remembers),
 		BOX(test_unreadable_at_the_start_read_later_with_what_closed_meanwhile),
 		BOX(test_deleted_while_the_daemon_was_dead),
