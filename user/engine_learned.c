@@ -206,14 +206,25 @@ int gate_engine_learned_save(struct gate_engine *e, bool all)
 	return r;
 }
 
+static void forget_saved(struct gate_engine *e)
+{
+	e->learned_unsaved = true;
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
+		if (e->by_slot[slot])
+			e->by_slot[slot]->learned_unsaved = true;
+}
+
 void gate_engine_learned_tick(struct gate_engine *e, int64_t now)
 {
 	if (!e->learned_unsaved || !e->store ||
 	    (now - e->learned_s < SAVE_LEARNED_S && now >= e->learned_s))
 		return;
 	e->learned_s = now;
-	if (gate_engine_save_begin(e, NULL) == 0)
-		gate_engine_save_end(e, gate_engine_learned_save(e, false), NULL);
+	if (gate_engine_save_begin(e, NULL))
+		return;
+	/* what fails takes back those that were written before it */
+	if (gate_engine_save_end(e, gate_engine_learned_save(e, false), NULL))
+		forget_saved(e);
 }
 
 static void load_one(void *arg, const char *subject, const struct gate_learned *l)

@@ -2,7 +2,9 @@
 /* Binding `learn`: which sources are recorded, which are told, what stays over restarts. */
 
 #include "box_lab.h"
+#include "../lib/fakeclock.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,6 +87,44 @@ static void test_identity_4_learn_records_the_first_few_and_tells_changes(void *
 	assert_false(gate_engine_learned(box.e, (uint32_t)box_slot(&box, "vm:web1"), &l));
 }
 
+static void run(const char *query)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(box.g.store, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, query, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void tick(unsigned seconds)
+{
+	while (seconds--) {
+		fake_pass(1);
+		gate_engine_tick(box.e, fake_now());
+	}
+}
+
+/* What was written before the write that failed was taken back with it. */
+static void test_what_was_learned_is_saved_again_after_a_failure(void **state)
+{
+	struct gate_learned l;
+
+	up(5, "tap5");
+	up(6, "tap6");
+	box_vm(&box, "web1", "port=tap5");
+	box_vm(&box, "web2", "port=tap6");
+	run("CREATE TRIGGER t BEFORE INSERT ON learned WHEN NEW.subject = 'vm:web2' "
+	    "BEGIN SELECT RAISE(ABORT, 'full'); END");
+	assert_true(hears_source(5, "52:54:00:00:00:01", "192.0.2.1"));
+	assert_true(hears_source(6, "52:54:00:00:00:02", "192.0.2.2"));
+	tick(4);
+	run("DROP TRIGGER t");
+	tick(20);
+	box_restart(&box, true);
+	assert_true(gate_engine_learned(box.e, (uint32_t)box_slot(&box, "vm:web2"), &l));
+	assert_true(gate_engine_learned(box.e, (uint32_t)box_slot(&box, "vm:web1"), &l));
+}
+
 static void test_identity_4_another_guest_on_the_port_begins_anew(void **state)
 {
 	struct gate_event ev = { .ifindex = 5,
@@ -152,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOX(test_identity_4_learn_records_the_first_few_and_tells_changes),
+		BOX(test_what_was_learned_is_saved_again_after_a_failure),
 		BOX(test_identity_4_another_guest_on_the_port_begins_anew),
 		BOX(test_identity_3_an_address_on_two_ports_is_told),
 	};
