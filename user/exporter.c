@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 32
-#define PER_ADDRESS 8	   /* who holds more keeps no other from scraping */
+#define PER_ADDRESS 16	   /* who holds more keeps no other from scraping */
 #define MEMORY	    262144 /* of a connection: what is written at once; others come in between */
 #define TIMEOUT_S   10
 #define BACKLOG	    32
