@@ -108,6 +108,8 @@ int gate_engine_port_other(struct gate_engine *e, uint32_t ifindex, const char *
 			   uint32_t flags);
 void gate_engine_port_renamed(struct gate_engine *e, uint32_t ifindex, const char *name);
 void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex);
+/* An earlier daemon's entry in `ports` that stays as it is and is not the engine's to keep. */
+void gate_engine_port_forget(struct gate_engine *e, uint32_t ifindex);
 /* Attachment as it is now, for status and show. hook: "tcx", "tc" or "none". */
 void gate_engine_port_attached(struct gate_engine *e, uint32_t ifindex, const char *hook,
 			       bool from_vm, bool to_vm);

@@ -383,6 +383,18 @@ void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex)
 	drop_port(e, p);
 }
 
+void gate_engine_port_forget(struct gate_engine *e, uint32_t ifindex)
+{
+	struct port *p = find_port(e, ifindex);
+
+	if (!p || p->confirmed)
+		return;
+	gate_sync_port_forget(e->sync, ifindex);
+	gate_table_del(&e->ports, &ifindex, sizeof(ifindex));
+	free(p->trunk);
+	free(p);
+}
+
 void gate_engine_port_attached(struct gate_engine *e, uint32_t ifindex, const char *hook,
 			       bool from_vm, bool to_vm)
 {

@@ -339,8 +339,12 @@ void gate_ports_sweep(struct gate_ports *p)
 		/* the next one first: a deleted key is no place to go on from */
 		more = !bpf_map_get_next_key(m->ports, last, &next);
 		const struct port *port = gate_ports_find(p, key);
-		if (port && (told_engine(port) || port->guest))
+		if (port && told_engine(port))
 			continue;
+		if (port && port->guest) { /* else it would go with what nobody has claimed */
+			gate_engine_port_forget(p->e, key);
+			continue;
+		}
 		gate_engine_port_down(p->e, key);
 		bpf_map_delete_elem(m->ports, &key);
 		gate_maps_ports_changed(m);

@@ -82,6 +82,8 @@ void gate_sync_shadow_forget(struct gate_maps *m);
 
 /** gate_sync_port() - `ports`; slot GATE_NO_SLOT takes the entry out */
 int gate_sync_port(struct gate_sync *s, uint32_t ifindex, uint32_t slot, uint32_t flags);
+/** gate_sync_port_forget() - the entry stays; somebody else's from now on */
+void gate_sync_port_forget(struct gate_sync *s, uint32_t ifindex);
 bool gate_sync_port_get(struct gate_sync *s, uint32_t ifindex, struct gate_port *out);
 /** gate_sync_ports() - calls cb for each entry of `ports` */
 void gate_sync_ports(struct gate_sync *s,

@@ -111,6 +111,11 @@ void gate_mirror_del(struct mirror *m, const void *key)
 	free(entry);
 }
 
+void gate_mirror_forget(struct mirror *m, const void *key)
+{
+	free(gate_table_del(&m->entries, key, m->key_size));
+}
+
 void gate_mirror_sweep(struct mirror *m)
 {
 	struct gate_table_iter it = { 0 };

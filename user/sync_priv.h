@@ -34,6 +34,8 @@ void gate_mirror_close(struct mirror *m);
 const void *gate_mirror_get(const struct mirror *m, const void *key);
 int gate_mirror_put(struct mirror *m, const void *key, const void *value);
 void gate_mirror_del(struct mirror *m, const void *key);
+/* The entry stays in the kernel, and is not kept in mind any more. */
+void gate_mirror_forget(struct mirror *m, const void *key);
 void gate_mirror_sweep(struct mirror *m);
 /* Enters near at hand what is not there yet. */
 void gate_mirror_bring_near(struct mirror *m);

@@ -182,6 +182,11 @@ int gate_sync_port(struct gate_sync *s, uint32_t ifindex, uint32_t slot, uint32_
 	return 0;
 }
 
+void gate_sync_port_forget(struct gate_sync *s, uint32_t ifindex)
+{
+	gate_mirror_forget(&s->ports, &ifindex);
+}
+
 bool gate_sync_port_get(struct gate_sync *s, uint32_t ifindex, struct gate_port *out)
 {
 	const struct gate_port *port = gate_mirror_get(&s->ports, &ifindex);

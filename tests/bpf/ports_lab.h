@@ -35,7 +35,7 @@ struct note {
 	char name[GATE_NAME_LEN], hook[8];
 	uint32_t flags;
 	bool from_vm, to_vm;
-	unsigned ups, downs;
+	unsigned ups, downs, forgotten;
 	bool unjudged; /* was told without JUDGED after it had been told with it */
 };
 
@@ -101,6 +101,11 @@ void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex)
 	n->flags = 0;
 	n->from_vm = n->to_vm = false;
 	bpf_map_delete_elem(ports_map, &ifindex);
+}
+
+void gate_engine_port_forget(struct gate_engine *e, uint32_t ifindex)
+{
+	note_of(ifindex)->forgotten++;
 }
 
 void gate_engine_port_attached(struct gate_engine *e, uint32_t ifindex, const char *hook,

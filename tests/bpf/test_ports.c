@@ -434,6 +434,15 @@ static void test_proxmox_firewall_bridge(void **state)
 	assert_int_equal(tap.flags,
 			 GATE_PORT_VM | (nsbox_has_tcx() ? GATE_PORT_JUDGED : GATE_PORT_STAMPED));
 
+	/* the engine of another daemon is not to take its entry for a port that is gone */
+	stop(&d);
+	start(&d);
+	assert_int_equal(note_of(f)->forgotten, 1);
+	assert_int_equal(note_of(t)->forgotten, 0);
+	assert_int_equal(note_of(f)->downs, 0);
+	assert_int_equal(bpf_map_lookup_elem(ports_map, &f, &fwpr), 0);
+	assert_memory_equal(&tap, &fwpr, sizeof(tap));
+
 	nsbox_run("ip link del tap100i0");
 	assert_true(WAIT_FOR(&d, note_of(t)->downs == 1));
 	assert_true(WAIT_FOR(&d, bpf_map_lookup_elem(ports_map, &f, &fwpr) != 0));

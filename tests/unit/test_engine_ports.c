@@ -167,6 +167,30 @@ static void test_a_policy_waits_for_the_guest_with_the_same_mac(void **state)
 	assert_int_equal(box.g.m.vms[1].first_mac, GATE_MAC_SEEN | 5);
 }
 
+/* Such as the host end of a firewall pair: the entry is none of the engine's. */
+static void test_a_port_that_is_forgotten_keeps_its_entry(void **state)
+{
+	struct gate_port p = { .flags = GATE_PORT_VM | GATE_PORT_JUDGED };
+	const uint32_t fwpr = 7;
+
+	p.slot = (uint32_t)up(5, "tap5");
+	assert_int_equal(bpf_map_update_elem(box.g.m.ports, &fwpr, &p, BPF_ANY), 0);
+	box_restart(&box, false);
+	up(5, "tap5");
+	gate_engine_port_forget(box.e, 5); /* that one is its own by now */
+	gate_engine_port_forget(box.e, fwpr);
+	gate_engine_port_forget(box.e, 99);
+	for (int i = 0; i < 70; i++) {
+		pass(1);
+		assert_int_equal(slot_of_port(fwpr), p.slot);
+		assert_int_equal(slot_of_port(5), p.slot);
+	}
+	/* what others take out and the engine puts is written */
+	assert_int_equal(bpf_map_delete_elem(box.g.m.ports, &fwpr), 0);
+	gate_engine_port_up(box.e, fwpr, "tap7", p.flags);
+	assert_int_equal(slot_of_port(fwpr), box_slot(&box, "port:tap7"));
+}
+
 static void test_a_freed_slot_rests_before_it_is_used_again(void **state)
 {
 	box_vm(&box, "web1", "");
@@ -293,6 +317,7 @@ int main(void)
 		BOX(test_a_port_that_comes_back_keeps_slot_counters_policy),
 		BOX(test_after_a_minute_the_slot_goes_and_its_counts_stay_in_the_totals),
 		BOX(test_a_policy_waits_for_the_guest_with_the_same_mac),
+		BOX(test_a_port_that_is_forgotten_keeps_its_entry),
 		SMALL(test_a_freed_slot_rests_before_it_is_used_again),
 		SMALL(test_no_slot_left_is_the_default_policy_and_said),
 		BOX(test_a_renamed_port_stays_with_its_vm),
