@@ -367,19 +367,23 @@ static void test_resize_rolled_back(void **state)
 
 	c = small;
 	c.max_vms = 128;
-	b = bpfbox_open(&c);
-	assert_true(gate_bpf_can_roll_back(b));
-	struct bpf_prog_info info = { 0 };
-	uint32_t len = sizeof(info);
-	assert_int_equal(bpf_obj_get_info_by_fd(b->before[GATE_FROM_VM], &info, &len), 0);
-	assert_int_equal(info.id, from_vm);
-	b->maps.counters[SLOT].flows_admitted += 3;
-	gate_bpf_call_off(b, 60);
-	assert_int_equal(gate_bpf_roll_back(b), 0);
-	gate_bpf_close(b);
-	assert_int_equal(gate_pins_path(maps, "%s/" NSBOX_ABI "/maps", c.pin), 0);
-	assert_int_equal(gate_maps_read_conf(maps, &conf), 0);
-	assert_int_equal(conf.max_vms, 64);
+	/* whoever starts it tries again: the sets of all tries lie beside the one in force */
+	for (unsigned tries = 1; tries <= 3; tries++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		b = bpfbox_open(&c);
+		assert_true(gate_bpf_can_roll_back(b));
+		assert_int_equal(bpf_obj_get_info_by_fd(b->before[GATE_FROM_VM], &info, &len), 0);
+		assert_int_equal(info.id, from_vm);
+		b->maps.counters[SLOT].flows_admitted += 1;
+		gate_bpf_call_off(b, 60);
+		assert_int_equal(gate_bpf_roll_back(b), 0);
+		gate_bpf_close(b);
+		assert_int_equal(gate_pins_path(maps, "%s/" NSBOX_ABI "/maps", c.pin), 0);
+		assert_int_equal(gate_maps_read_conf(maps, &conf), 0);
+		assert_int_equal(conf.max_vms, 64);
+	}
 
 	/* what the new ones have counted meanwhile comes back, and their flows may go on */
 	b = bpfbox_open(&small);
