@@ -89,14 +89,18 @@ static void recount(struct table *t, const struct gate_maps *m)
 static void count_slots(const struct gate_maps *m, uint64_t *used, uint64_t *active)
 {
 	uint32_t slot, id;
+	int32_t flows;
 
 	*used = *active = 0;
 	for (slot = 0; slot < m->conf->max_vms; slot++) {
 		if (!(m->vms[slot].flags & GATE_VM_USED))
 			continue;
 		*used += 1;
+		flows = 0;
 		for (id = 0; id <= m->scopes; id++)
-			*active += m->buckets[gate_bucket_index(m, slot, id)].active;
+			flows += (int32_t)m->buckets[gate_bucket_index(m, slot, id)].active;
+		if (flows > 0) /* less is what is left of a race with the sweep */
+			*active += (uint32_t)flows;
 	}
 }
 

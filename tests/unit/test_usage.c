@@ -65,7 +65,7 @@ static int setup(void **state)
 static void test_usage_counts_arrays(void **state)
 {
 	static const struct gate_usage wanted[] = {
-		{ "vms", 2, 8 }, { "flows", 5, 512 }, { "nodes", 3, 63 }, { "budgets", 1, 3 }
+		{ "vms", 3, 8 }, { "flows", 5, 512 }, { "nodes", 3, 63 }, { "budgets", 1, 3 }
 	};
 	struct gate_usage usage[GATE_USAGE_MAPS];
 	unsigned i;
@@ -74,6 +74,8 @@ static void test_usage_counts_arrays(void **state)
 	buckets[gate_bucket_index(&maps, 1, 0)].active = 2;
 	buckets[gate_bucket_index(&maps, 7, 1)].active = 3;
 	buckets[gate_bucket_index(&maps, 3, 0)].active = 100; /* a slot that is free */
+	vms[2].flags = GATE_VM_USED;
+	buckets[gate_bucket_index(&maps, 2, 0)].active = -1U; /* left of a race: none */
 	heads[1] = heads[5] = heads[31] = 9;
 	budgets[2].nrates = 1;
 	gate_usage_read(&maps, usage);
