@@ -135,8 +135,9 @@ static uint32_t bucket_for(struct gate_sync *s, uint32_t slot, uint32_t owner)
 	return id_of_block(s, spare);
 }
 
-/* Running flows that counted against a block's sets now count against the VM's own. */
-static void move_flows(struct gate_sync *s, uint32_t slot, uint32_t id)
+/* Running flows that counted against these sets, `first` up to `end`, count against the VM's own.
+ */
+static void move_flows(struct gate_sync *s, uint32_t slot, uint32_t first, uint32_t end)
 {
 	struct gate_flow_set *set = &s->m->flows[(size_t)slot * s->m->conf->flow_sets];
 	uint32_t *active = &s->m->buckets[gate_bucket_index(s->m, slot, 0)].active;
@@ -147,7 +148,7 @@ static void move_flows(struct gate_sync *s, uint32_t slot, uint32_t id)
 		struct gate_flow was = *f;
 
 		memcpy(&was.state, &old, sizeof(old));
-		if (!was.fingerprint || was.bucket < id || was.bucket >= id + s->m->scopes ||
+		if (!was.fingerprint || was.bucket < first || was.bucket >= end ||
 		    was.state == GATE_FLOW_CLOSED || was.state == GATE_FLOW_FREE)
 			continue;
 		was.bucket = 0;
@@ -156,6 +157,13 @@ static void move_flows(struct gate_sync *s, uint32_t slot, uint32_t id)
 						__ATOMIC_RELAXED))
 			__atomic_fetch_add(active, 1, __ATOMIC_RELAXED);
 	}
+}
+
+static void clear_out(struct gate_sync *s, uint32_t slot, unsigned block)
+{
+	const uint32_t id = id_of_block(s, block);
+
+	move_flows(s, slot, id, id + s->m->scopes);
 }
 
 static void drop_unused_blocks(struct gate_sync *s, uint32_t slot,
@@ -171,7 +179,7 @@ static void drop_unused_blocks(struct gate_sync *s, uint32_t slot,
 			for (unsigned i = 0; i < n[l] && !used; i++)
 				used = lists[l][i].owner == st->block[b];
 		if (st->block[b] && !used) {
-			move_flows(s, slot, id_of_block(s, b));
+			clear_out(s, slot, b);
 			st->block[b] = 0;
 		}
 		any |= used;
@@ -335,6 +343,23 @@ static void adopt_entry(struct gate_sync *s, uint32_t slot, bool is_mac, const u
 	adopt_block(s, slot, a);
 }
 
+/*
+ * An earlier daemon may have died when an override's entries were gone and its flows not yet
+ * moved: they would be counted down in whosever sets these are by then.
+ */
+static void adopt_flows(struct gate_sync *s, uint32_t slot)
+{
+	const struct slot_state *st = s->slot[slot];
+	const uint32_t nblocks = st ? st->nblocks : 0;
+
+	if (!s->m->vms[slot].override_base)
+		return;
+	for (unsigned b = 0; b < nblocks; b++)
+		if (!st->block[b] && id_of_block(s, b))
+			clear_out(s, slot, b);
+	move_flows(s, slot, s->m->scopes + 1 + nblocks * s->m->scopes, UINT8_MAX + 1);
+}
+
 void gate_sync_adopt_addresses(struct gate_sync *s)
 {
 	struct gate_table_iter it = { 0 };
@@ -359,6 +384,7 @@ void gate_sync_adopt_addresses(struct gate_sync *s)
 	for (uint32_t slot = 0; slot < s->m->conf->max_vms; slot++) {
 		struct slot_state *st = s->slot[slot];
 
+		adopt_flows(s, slot);
 		if (!st)
 			continue;
 		gate_sync_sort(st->macs.list, st->macs.n);

@@ -288,6 +288,39 @@ static void test_flows_of_an_override_that_goes_count_against_the_vm(void **stat
 	assert_int_equal(active, 1);
 }
 
+/* Killed when the entry was written anew and the flows were yet to be moved. */
+static void test_flows_of_an_override_that_has_gone_are_moved_at_the_next_start(void **state)
+{
+	struct gate_mac_key key = { .slot = 1, .mac = { 0x52, 0x54, 0, 0, 0, 1 } };
+	struct gate_address a, bare = { .flags = REG };
+	struct gate_maps *m = &box.g.m;
+	struct gate_flow *f = &m->flows[box.g.conf.flow_sets].way[0];
+	struct gate_sync *s;
+
+	for (int others = 0; others < 2; others++) { /* does the VM have another override? */
+		box_vm(&box, "web1", "mac=52:54:00:00:00:01 mac=52:54:00:00:00:02");
+		change("mac:52:54:00:00:00:01", "limit 1/s");
+		if (others)
+			change("mac:52:54:00:00:00:02", "limit 1/s");
+		assert_true(fake_gate_mac(&box.g, 1, "52:54:00:00:00:01", &a));
+		assert_int_equal(a.bucket, m->scopes + 1);
+		*f = (struct gate_flow){ .fingerprint = 7,
+					 .state = GATE_FLOW_OPEN,
+					 .bucket = (uint8_t)a.bucket };
+		m->buckets[gate_bucket_index(m, 1, a.bucket)].active = 1;
+		m->buckets[gate_bucket_index(m, 1, 0)].active = 0;
+		assert_int_equal(bpf_map_update_elem(m->macs, &key, &bare, BPF_ANY), 0);
+		gate_engine_close(box.e);
+		assert_int_equal(gate_sync_open(&s, m, &box.g.c, &box.err), 0);
+		assert_int_equal(f->bucket, 0);
+		assert_int_equal(m->buckets[gate_bucket_index(m, 1, 0)].active, 1);
+		gate_sync_close(s);
+		assert_int_equal(gate_engine_open(&box.e, &box.g.c, m, &box.err), 0);
+		change("mac:52:54:00:00:00:01", "drop");
+		fake_pass(2);
+	}
+}
+
 static void test_overrides_without_room_for_a_bucket_spend_the_tight_one(void **state)
 {
 	char words[200] = "", subject[40];
@@ -439,6 +472,7 @@ int main(void)
 		BOX(test_precedence_5_a_prefix_budget_is_shared_by_whoever_registered_within),
 		BOX(test_an_override_keeps_its_bucket_while_others_come_and_go),
 		BOX(test_flows_of_an_override_that_goes_count_against_the_vm),
+		BOX(test_flows_of_an_override_that_has_gone_are_moved_at_the_next_start),
 		BOX(test_overrides_without_room_for_a_bucket_spend_the_tight_one),
 		THREE(test_an_override_has_a_set_for_each_scope),
 		BOX(test_a_full_table_is_said_and_tried_again),
