@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-static struct port *find_port(const struct gate_engine *e, uint32_t ifindex)
+struct port *gate_engine_port(const struct gate_engine *e, uint32_t ifindex)
 {
 	return gate_table_get(&e->ports, &ifindex, sizeof(ifindex));
 }
@@ -22,7 +22,7 @@ static void name_port(struct gate_engine *e, struct port *p, const char *name)
 		gate_table_put(&e->port_names, p->name, strlen(p->name), p);
 }
 
-static struct port *make_port(struct gate_engine *e, uint32_t ifindex, const char *name)
+struct port *gate_engine_port_make(struct gate_engine *e, uint32_t ifindex, const char *name)
 {
 	struct port *p = gate_alloc(1, sizeof(*p));
 
@@ -294,10 +294,10 @@ static void rename_port(struct gate_engine *e, struct port *p, const char *name)
 static struct port *see_port(struct gate_engine *e, uint32_t ifindex, const char *name,
 			     uint32_t flags, bool *is_new)
 {
-	struct port *p = find_port(e, ifindex);
+	struct port *p = gate_engine_port(e, ifindex);
 
 	if (!p)
-		p = make_port(e, ifindex, name);
+		p = gate_engine_port_make(e, ifindex, name);
 	*is_new = !p->confirmed || ((p->flags ^ flags) & GATE_PORT_VM);
 	if (p->confirmed)
 		rename_port(e, p, name);
@@ -351,7 +351,7 @@ int gate_engine_port_other(struct gate_engine *e, uint32_t ifindex, const char *
 
 void gate_engine_port_renamed(struct gate_engine *e, uint32_t ifindex, const char *name)
 {
-	struct port *p = find_port(e, ifindex);
+	struct port *p = gate_engine_port(e, ifindex);
 
 	if (!p || strcmp(p->name, name) == 0)
 		return;
@@ -372,7 +372,7 @@ static void drop_port(struct gate_engine *e, struct port *p)
 
 void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex)
 {
-	struct port *p = find_port(e, ifindex);
+	struct port *p = gate_engine_port(e, ifindex);
 	struct gate_subject s;
 
 	if (!p)
@@ -383,23 +383,11 @@ void gate_engine_port_down(struct gate_engine *e, uint32_t ifindex)
 	drop_port(e, p);
 }
 
-void gate_engine_port_forget(struct gate_engine *e, uint32_t ifindex)
-{
-	struct port *p = find_port(e, ifindex);
-
-	if (!p || p->confirmed)
-		return;
-	gate_sync_port_forget(e->sync, ifindex);
-	gate_table_del(&e->ports, &ifindex, sizeof(ifindex));
-	free(p->trunk);
-	free(p);
-}
-
 void gate_engine_port_attached(struct gate_engine *e, uint32_t ifindex, const char *hook,
 			       bool from_vm, bool to_vm)
 {
 	static const char *const hooks[] = { "tcx", "tc", "none" };
-	struct port *p = find_port(e, ifindex);
+	struct port *p = gate_engine_port(e, ifindex);
 
 	if (!p)
 		return;
@@ -437,49 +425,6 @@ void gate_engine_ports(struct gate_engine *e, void (*cb)(void *, const struct ga
 }
 
 /* ---- life ---- */
-
-static void adopt_port(void *arg, uint32_t ifindex, const struct gate_port *entry)
-{
-	struct gate_engine *e = arg;
-	struct port *p = find_port(e, ifindex);
-
-	if (p)
-		return;
-	p = make_port(e, ifindex, "");
-	p->flags = entry->flags;
-	p->adopted = entry->slot < e->m->conf->max_vms ? entry->slot : 0;
-}
-
-static void adopt_trunk(void *arg, uint32_t ifindex, const uint8_t mac[6], uint32_t slot)
-{
-	struct gate_engine *e = arg;
-	struct port *p = find_port(e, ifindex);
-
-	if (!p || !(p->flags & GATE_PORT_TRUNK))
-		return;
-	p->trunk = gate_realloc(p->trunk, p->ntrunk + 1, sizeof(*p->trunk));
-	memcpy(p->trunk[p->ntrunk++], mac, 6);
-}
-
-void gate_engine_ports_adopt(struct gate_engine *e)
-{
-	gate_sync_ports(e->sync, adopt_port, e);
-	gate_sync_mac_owners(e->sync, adopt_trunk, e);
-}
-
-/*
- * What its frames are judged by until the port is asked for, which takes a while: those
- * behind the trunk are who they were, or the default policy would have them.
- */
-void gate_engine_port_keep(struct gate_engine *e, struct port *p)
-{
-	for (unsigned i = 0; i < p->ntrunk; i++) {
-		const struct vm *vm = gate_table_get(&e->macs, p->trunk[i], 6);
-
-		gate_sync_mac_owner(e->sync, p->ifindex, p->trunk[i],
-				    vm && vm->slot ? vm->slot : GATE_NO_SLOT);
-	}
-}
 
 static void retire_loners(struct gate_engine *e, uint64_t now)
 {

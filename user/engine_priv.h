@@ -228,6 +228,9 @@ void gate_engine_ip_key(const struct gate_prefix *p, unsigned char key[17]);
 
 /* ---- ports (engine_ports.c) ---- */
 
+/* NULL = it is not known. */
+struct port *gate_engine_port(const struct gate_engine *e, uint32_t ifindex);
+struct port *gate_engine_port_make(struct gate_engine *e, uint32_t ifindex, const char *name);
 /* Finds whose the port is now and writes `ports`. */
 void gate_engine_port_bind(struct gate_engine *e, struct port *p);
 /* The same for one that is adopted and not yet confirmed. */
