@@ -89,6 +89,7 @@ struct gate_engine {
 	bool had_store;		  /* this daemon has had it open */
 	struct gate_audit_row *unsaved_audit;
 	unsigned nunsaved_audit;
+	struct gate_table unsaved_subjects; /* all that were changed: subject -> its struct */
 
 	struct gate_table vms;		       /* name -> registered struct vm */
 	struct gate_table loners;	       /* port name -> unregistered struct vm */

@@ -127,11 +127,29 @@ int gate_engine_save_vm(struct gate_engine *e, const struct gate_vm_spec *spec,
 
 /* ---- later ---- */
 
+/* Of the rows there may be too many to keep, of the subjects not. */
+static void mark_unsaved(struct gate_engine *e, const char *text)
+{
+	unsigned char key[GATE_SUBJECT_KEY];
+	struct gate_subject s, *kept;
+	size_t len;
+
+	if (gate_parse_subject(text, &s))
+		return;
+	len = gate_subject_key(&s, key);
+	if (gate_table_get(&e->unsaved_subjects, key, len))
+		return;
+	kept = gate_alloc(1, sizeof(*kept));
+	*kept = s;
+	gate_table_put(&e->unsaved_subjects, key, len, kept);
+}
+
 void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row)
 {
 	struct gate_audit_row *kept;
 
 	e->unsaved = true;
+	mark_unsaved(e, row->subject);
 	if (e->nunsaved_audit >= UNSAVED_AUDIT_MAX)
 		return;
 	e->unsaved_audit =
@@ -147,6 +165,12 @@ void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *
 
 static void forget_unsaved(struct gate_engine *e)
 {
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while ((at = gate_table_next(&e->unsaved_subjects, &it)))
+		free(at->value);
+	gate_table_clear(&e->unsaved_subjects);
 	for (unsigned i = 0; i < e->nunsaved_audit; i++) {
 		struct gate_audit_row *row = &e->unsaved_audit[i];
 
@@ -284,39 +308,50 @@ static int write_trial(struct gate_engine *e, struct gate_error *err)
 	return gate_store_put_counters(e->store, "", &e->gone, err);
 }
 
-/* Records that were changed while there was no store: they stand above what it says. */
-static struct gate_own *keep_changed(struct gate_engine *e, unsigned *n)
+/*
+ * What was changed while there was no store stands above what that says; also that
+ * nothing is left, of a leave that was taken back.
+ */
+static struct gate_own *keep_changed(struct gate_engine *e)
 {
-	struct gate_own *list = NULL;
+	struct gate_own *list = gate_alloc(e->unsaved_subjects.count, sizeof(*list));
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+	size_t n = 0;
 
-	*n = 0;
-	for (unsigned i = 0; i < e->nunsaved_audit; i++) {
-		struct gate_subject s;
-		const struct rec *rec;
+	while ((at = gate_table_next(&e->unsaved_subjects, &it))) {
+		const struct rec *rec = gate_engine_rec(e, at->value);
 
-		if (gate_parse_subject(e->unsaved_audit[i].subject, &s))
-			continue;
-		rec = gate_engine_rec(e, &s);
-		if (!rec)
-			continue;
-		list = gate_realloc(list, *n + 1, sizeof(*list));
-		gate_engine_rec_copy(rec, &list[(*n)++]);
+		if (rec)
+			gate_engine_rec_copy(rec, &list[n++]);
+		else
+			gate_own_init(&list[n++], at->value);
 	}
 	return list;
+}
+
+static void put_changed(struct gate_engine *e, const struct gate_own *own)
+{
+	struct rec *rec = gate_engine_rec(e, &own->subject);
+
+	if (!gate_own_is_empty(own))
+		gate_engine_rec_put(e, own);
+	else if (rec)
+		gate_engine_rec_drop(e, rec);
 }
 
 /* The store that could not be read at the start can be read now. */
 static int load_late(struct gate_engine *e, struct gate_error *err)
 {
-	unsigned n;
-	struct gate_own *changed = keep_changed(e, &n);
+	struct gate_own *changed = keep_changed(e);
+	size_t n = e->unsaved_subjects.count;
 	int r;
 
 	gate_engine_model_clear(e);
 	r = gate_engine_load(e, err);
-	for (unsigned i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (!r)
-			gate_engine_rec_put(e, &changed[i]);
+			put_changed(e, &changed[i]);
 		gate_own_clear(&changed[i]);
 	}
 	free(changed);

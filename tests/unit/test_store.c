@@ -307,6 +307,33 @@ static void test_unreadable_at_the_start_read_later_with_what_closed_meanwhile(v
 	check_healed();
 }
 
+/* Notes for the trail are kept up to a number, what is in force is kept whatever it is. */
+static void test_unreadable_at_the_start_much_closed_meanwhile(void **state)
+{
+	struct gate_subject ip = box_subject("ip:192.0.2.7");
+	char aside[120];
+
+	set_up_policy();
+	gate_engine_close(box.e);
+	snprintf(aside, sizeof(aside), "%s-aside", box.g.store);
+	assert_int_equal(rename(box.g.store, aside), 0);
+	assert_int_equal(mkdir(box.g.store, 0700), 0);
+	assert_int_equal(gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err), 0);
+	for (int i = 0; i < 1100; i++)
+		change("vm:web2", "block");
+	assert_int_equal(change("vm:web1", "block"), GATE_ERR_FAILED);
+	assert_int_equal(change("ip:192.0.2.7", "inherit"), GATE_ERR_FAILED);
+	assert_null(gate_engine_own(box.e, &ip));
+	assert_int_equal(rmdir(box.g.store), 0);
+	assert_int_equal(rename(aside, box.g.store), 0);
+	tick(6);
+	assert_int_equal(in_kernel(1), GATE_BLOCK);
+	assert_null(gate_engine_own(box.e, &ip));
+	box_restart(&box, true);
+	assert_int_equal(in_kernel(1), GATE_BLOCK);
+	assert_null(gate_engine_own(box.e, &ip));
+}
+
 static void test_deleted_while_the_daemon_was_dead(void **state)
 {
 	set_up_policy();
@@ -454,6 +481,7 @@ int main(void)
 		BOX(test_counts_of_a_save_that_failed_are_saved_later),
 		BOX(test_corrupt_at_the_start_the_kernel_remembers),
 		BOX(test_unreadable_at_the_start_read_later_with_what_closed_meanwhile),
+		BOX(test_unreadable_at_the_start_much_closed_meanwhile),
 		BOX(test_deleted_while_the_daemon_was_dead),
 		BOX(test_a_newer_schema_is_not_touched),
 		BOX(test_another_programs_database_is_not_touched),
