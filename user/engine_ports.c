@@ -15,8 +15,10 @@ struct port *gate_engine_port(const struct gate_engine *e, uint32_t ifindex)
 
 static void name_port(struct gate_engine *e, struct port *p, const char *name)
 {
-	if (gate_table_get(&e->port_names, p->name, strlen(p->name)) == p)
+	if (gate_table_get(&e->port_names, p->name, strlen(p->name)) == p) {
 		gate_table_del(&e->port_names, p->name, strlen(p->name));
+		gate_engine_problem_clear(e, "map_full", p->name);
+	}
 	copy_name(p->name, name);
 	if (*name)
 		gate_table_put(&e->port_names, p->name, strlen(p->name), p);
@@ -171,42 +173,6 @@ static void sync_trunk(struct gate_engine *e, struct port *p, const struct claim
 	p->ntrunk = n;
 }
 
-/* The loner follows its netdev to another name, with what it has of its own. */
-static struct vm *rename_loner(struct gate_engine *e, struct vm *vm, const char *name)
-{
-	struct vm *other = gate_table_get(&e->loners, name, strlen(name));
-	struct gate_subject from, to;
-	struct rec *rec, *there;
-
-	if (other == vm)
-		return vm;
-	if (other)
-		gate_engine_loner_remove(e, other);
-	gate_engine_vm_subject(vm, &from);
-	to = from;
-	copy_name(to.name, name);
-	there = gate_engine_rec(e, &to);
-	if (there)
-		gate_engine_rec_drop(e, there);
-	gate_table_del(&e->loners, vm->spec.name, strlen(vm->spec.name));
-	memcpy(vm->spec.name, to.name, sizeof(to.name));
-	memcpy(vm->spec.ports[0], to.name, sizeof(to.name));
-	gate_table_put(&e->loners, vm->spec.name, strlen(vm->spec.name), vm);
-	rec = gate_engine_rec(e, &from);
-	if (rec)
-		gate_engine_rec_move(e, rec, &to);
-	gate_engine_vm_identity(e, vm);
-	if ((rec || there) && gate_engine_save_begin(e, NULL) == 0) {
-		int r = gate_store_del_own(e->store, &from, NULL);
-
-		if (!r)
-			r = rec ? gate_engine_save_rec(e, rec, NULL)
-				: gate_store_del_own(e->store, &to, NULL);
-		gate_engine_save_end(e, r, NULL);
-	}
-	return vm;
-}
-
 /* Whose is a port that nobody has registered by its name? */
 static struct vm *unclaimed(struct gate_engine *e, struct port *p)
 {
@@ -220,7 +186,7 @@ static struct vm *unclaimed(struct gate_engine *e, struct port *p)
 		return before;
 	}
 	if (before && !before->spec.registered && (before == p->vm || !before->ports))
-		return rename_loner(e, before, p->name);
+		return gate_engine_loner_rename(e, before, p->name);
 	return gate_engine_loner(e, p->name);
 }
 
@@ -318,6 +284,14 @@ static void port_subject(const struct port *p, struct gate_subject *out)
 		memcpy(out->name, p->name, sizeof(out->name));
 }
 
+static void tell_no_slot(struct gate_engine *e, const struct port *p)
+{
+	gate_engine_problem_set(e, "map_full", p->name,
+				"no slot left for port %s (max_vms = %u): it shares the default "
+				"policy with all such ports",
+				p->name, e->m->conf->max_vms);
+}
+
 int gate_engine_port_up(struct gate_engine *e, uint32_t ifindex, const char *name, uint32_t flags)
 {
 	struct gate_subject s;
@@ -333,10 +307,7 @@ int gate_engine_port_up(struct gate_engine *e, uint32_t ifindex, const char *nam
 		return (int)p->vm->slot;
 	if (p->ntrunk)
 		return GATE_SLOT_UNKNOWN;
-	gate_engine_problem_set(e, "map_full", p->name,
-				"no slot left for port %s (max_vms = %u): it shares the default "
-				"policy with all such ports",
-				p->name, e->m->conf->max_vms);
+	tell_no_slot(e, p);
 	return -ENOSPC;
 }
 
@@ -357,11 +328,12 @@ void gate_engine_port_renamed(struct gate_engine *e, uint32_t ifindex, const cha
 		return;
 	rename_port(e, p, name);
 	gate_engine_port_bind(e, p);
+	if (p->flags & GATE_PORT_VM && !p->vm && !p->ntrunk)
+		tell_no_slot(e, p);
 }
 
 static void drop_port(struct gate_engine *e, struct port *p)
 {
-	gate_engine_problem_clear(e, "map_full", p->name);
 	gate_sync_port(e->sync, p->ifindex, GATE_NO_SLOT, 0);
 	sync_trunk(e, p, NULL);
 	leave_vm(e, p);

@@ -245,6 +245,8 @@ void gate_engine_ports_close(struct gate_engine *e);
 /* An unregistered port's VM, made if need be; NULL: no slot left. */
 struct vm *gate_engine_loner(struct gate_engine *e, const char *port);
 void gate_engine_loner_remove(struct gate_engine *e, struct vm *vm);
+/* The loner follows its netdev to another name, with what it has of its own. */
+struct vm *gate_engine_loner_rename(struct gate_engine *e, struct vm *vm, const char *name);
 
 /* ---- load and recovery (engine_load.c, engine_recover.c) ---- */
 

@@ -2,6 +2,8 @@
 /* Identity: ports that come, go and change hands; slots, counters and dead flows. */
 #include "ports_lab.h"
 
+#include <errno.h>
+
 static void test_identity_1_a_port_is_a_vm_of_its_own(void **state)
 {
 	assert_int_equal(up(5, "tap5"), 1);
@@ -244,6 +246,55 @@ static void test_a_renamed_port_stays_with_its_vm(void **state)
 	assert_int_equal(slot_of_port(5), (uint32_t)box_slot(&box, "vm:web2"));
 }
 
+/* Two that swap names between two looks: each goes on with what is its own. */
+static void test_ports_that_swap_names_keep_their_own(void **state)
+{
+	up(5, "tap5");
+	up(6, "tap6");
+	change("port:tap5", "allow");
+	change("port:tap6", "block");
+	box.g.m.counters[2].flows_blocked = 7;
+	gate_engine_port_renamed(box.e, 5, "tap6");
+	gate_engine_port_renamed(box.e, 6, "tap5");
+	assert_string_equal(box_effective(&box, "port:tap6", 0), "allow port:tap6");
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "block port:tap5");
+	assert_int_equal(slot_of_port(5), 1);
+	assert_int_equal(slot_of_port(6), 2);
+	assert_int_equal(box_slot(&box, "port:tap5"), 2);
+	assert_int_equal(box.g.m.counters[2].flows_blocked, 7);
+	/* Again while no daemon runs. */
+	box_restart(&box, false);
+	assert_int_equal(up(5, "tap5"), 1);
+	assert_int_equal(up(6, "tap6"), 2);
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "allow port:tap5");
+	assert_string_equal(box_effective(&box, "port:tap6", 0), "block port:tap6");
+	/* In a ring of three, and one of them has nothing of its own. */
+	up(7, "tap7");
+	gate_engine_port_renamed(box.e, 5, "tap6");
+	gate_engine_port_renamed(box.e, 6, "tap7");
+	gate_engine_port_renamed(box.e, 7, "tap5");
+	assert_string_equal(box_effective(&box, "port:tap6", 0), "allow port:tap6");
+	assert_string_equal(box_effective(&box, "port:tap7", 0), "block port:tap7");
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "limit default");
+	box_restart(&box, true);
+	up(8, "tap7");
+	assert_string_equal(box_effective(&box, "port:tap7", 0), "block port:tap7");
+}
+
+/* What was said of a port under its old name is not said for good. */
+static void test_a_full_map_is_told_by_the_name_of_now(void **state)
+{
+	up(5, "tap5");
+	up(6, "tap6");
+	assert_int_equal(up(7, "tap7"), -ENOSPC);
+	assert_non_null(strstr(box_problems(&box), "tap7"));
+	gate_engine_port_renamed(box.e, 7, "vnet7");
+	assert_null(strstr(box_problems(&box), "tap7"));
+	assert_non_null(strstr(box_problems(&box), "vnet7"));
+	gate_engine_port_down(box.e, 7);
+	assert_string_equal(box_problems(&box), "");
+}
+
 static void test_flows_2_dead_flows_are_swept(void **state)
 {
 	static const struct {
@@ -321,6 +372,8 @@ int main(void)
 		SMALL(test_a_freed_slot_rests_before_it_is_used_again),
 		SMALL(test_no_slot_left_is_the_default_policy_and_said),
 		BOX(test_a_renamed_port_stays_with_its_vm),
+		BOX(test_ports_that_swap_names_keep_their_own),
+		SMALL(test_a_full_map_is_told_by_the_name_of_now),
 		BOX(test_stale_ports_of_an_earlier_daemon_go),
 		BOX(test_other_links_are_known_and_nobodys),
 		BOX(test_flows_2_dead_flows_are_swept),
