@@ -102,8 +102,8 @@ $(filter $(B)/tests/unit/test_cli%,$(UNIT)): %: %.o $(filter-out %/main.o,$(MORE
 $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(TESTLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
-# It brings an engine of its own; the first definition is taken.
-$(B)/tests/bpf/test_ports: ALL_LDFLAGS += -Wl,-z,muldefs
+# They bring an engine of their own; the first definition is taken.
+$(B)/tests/bpf/test_ports $(B)/tests/bpf/test_ports_moved: ALL_LDFLAGS += -Wl,-z,muldefs
 # loaded into the daemon before its own libraries, to play a kernel that refuses
 $(B)/tests/lib/%.so: tests/lib/preload/%.c
 	$(call say,CC,$@)

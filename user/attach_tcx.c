@@ -8,6 +8,7 @@
 #include "pins.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
@@ -59,6 +60,43 @@ static int link_info(int fd, struct tcx_link_info *out)
 	return out->type == LINK_TYPE_TCX || out->type == LINK_TYPE_XDP ? 0 : -EINVAL;
 }
 
+/* Programs on a hook in their order; the kernel has room for as many. */
+struct programs {
+	uint32_t id[64], count;
+};
+
+static int list_programs(uint32_t ifindex, bool egress, struct programs *out)
+{
+	const enum bpf_attach_type hook = egress ? TCX_EGRESS : TCX_INGRESS;
+
+	*out = (struct programs){ .count = sizeof(out->id) / sizeof(out->id[0]) };
+	return bpf_prog_query((int)ifindex, hook, 0, NULL, out->id, &out->count) < 0 ? -errno : 0;
+}
+
+/*
+ * Is the link on this device? A device takes number and programs along to another
+ * namespace, and one of the same number may be here now: so the device is asked too. What
+ * cannot be asked counts as yes.
+ */
+static bool is_on(const struct tcx_link_info *info, uint32_t ifindex)
+{
+	struct programs p;
+	uint32_t id = 0;
+
+	if (info->ifindex != ifindex)
+		return false;
+	if (info->type == LINK_TYPE_XDP)
+		return bpf_xdp_query_id((int)ifindex, XDP_FLAGS_DRV_MODE, &id) ||
+		       id == info->prog_id;
+	int err = list_programs(ifindex, info->attach_type == TCX_EGRESS, &p);
+	if (err)
+		return err != -ENODEV;
+	for (uint32_t i = 0; i < p.count; i++)
+		if (p.id[i] == info->prog_id)
+			return true;
+	return false;
+}
+
 /*
  * Native XDP only: the generic kind runs when the skb exists already, which is
  * where from_vm does the same for less.
@@ -98,7 +136,7 @@ static int update_link(const char *path, uint32_t ifindex, bool egress, int prog
 	if (fd < 0)
 		return -errno;
 	err = link_info(fd, &info);
-	if (!err && info.ifindex != ifindex)
+	if (!err && !is_on(&info, ifindex))
 		err = -ENOLINK;
 	if (!err && info.type == LINK_TYPE_TCX &&
 	    info.attach_type != (egress ? TCX_EGRESS : TCX_INGRESS))
@@ -147,18 +185,14 @@ int gate_tcx_check(const char *pin, uint32_t ifindex, enum gate_where where, uin
 	close(fd);
 	if (err)
 		return err == -EINVAL ? 0 : err;
-	return info.ifindex == ifindex && (!prog_id || info.prog_id == prog_id);
+	return (!prog_id || info.prog_id == prog_id) && is_on(&info, ifindex);
 }
 
 bool gate_tcx_is_first(uint32_t ifindex, bool egress, uint32_t prog_id)
 {
-	uint32_t id[64] = { 0 }, count = sizeof(id) / sizeof(id[0]);
-	const enum bpf_attach_type hook = egress ? TCX_EGRESS : TCX_INGRESS;
+	struct programs p;
 
-	/* ENOSPC: there are more, these are the first of them */
-	if (bpf_prog_query((int)ifindex, hook, 0, NULL, id, &count) < 0 && errno != ENOSPC)
-		return true;
-	return !count || id[0] == prog_id;
+	return list_programs(ifindex, egress, &p) || !p.count || p.id[0] == prog_id;
 }
 
 int gate_tcx_remove(const char *pin, uint32_t ifindex, enum gate_where where)
@@ -231,7 +265,7 @@ struct collect {
 static int collect_link(void *arg, const char *name)
 {
 	struct collect *c = arg;
-	char path[GATE_PIN_PATH], rest[32];
+	char path[GATE_PIN_PATH], rest[32], dev[IF_NAMESIZE];
 	struct tcx_link_info info;
 	uint32_t ifindex;
 
@@ -241,10 +275,13 @@ static int collect_link(void *arg, const char *name)
 	int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return 0;
-	int err = link_info(fd, &info);
-	close(fd);
 	/* "-new": a put that was cut short before its rename */
-	if ((!err && info.ifindex == ifindex && !strstr(rest, "-new")) || unlink(path) < 0)
+	const bool good = !link_info(fd, &info) && if_indextoname(ifindex, dev) &&
+			  is_on(&info, ifindex) && !strstr(rest, "-new");
+	if (!good) /* at once: to unpin it takes effect later */
+		bpf_link_detach(fd);
+	close(fd);
+	if (good || unlink(path) < 0)
 		return 0;
 	c->removed++;
 	return 0;

@@ -165,7 +165,7 @@ struct daemon {
 	sd_event *ev;
 };
 
-static char up0[] = "up0", br1[] = "br1", *uplink_globs[] = { up0 }, *br1_globs[] = { br1 };
+static char up0[] = "up0", *uplink_globs[] = { up0 };
 
 static void configure(struct daemon *d, enum gate_hook hook)
 {
@@ -214,7 +214,7 @@ static void stop(struct daemon *d)
 	})
 
 /* The loop runs for a while to show that something does not happen. */
-static void run_for(struct daemon *d, uint64_t ms)
+static inline void run_for(struct daemon *d, uint64_t ms)
 {
 	const uint64_t until = gate_clock_mono_ns() + ms * 1000000;
 
@@ -222,12 +222,12 @@ static void run_for(struct daemon *d, uint64_t ms)
 		assert_true(sd_event_run(d->ev, 10000) >= 0);
 }
 
-static const struct note *port(const char *name)
+static inline const struct note *port(const char *name)
 {
 	return note_of(if_nametoindex(name));
 }
 
-static unsigned from_vms(void)
+static inline unsigned from_vms(void)
 {
 	unsigned n = 0;
 
@@ -243,7 +243,7 @@ static int count_name(void *arg, const char *name)
 	return 0;
 }
 
-static unsigned pins(const struct daemon *d)
+static inline unsigned pins(const struct daemon *d)
 {
 	char path[GATE_PIN_PATH];
 	unsigned n = 0;
@@ -263,7 +263,7 @@ static void host(unsigned guests)
 			  i, i, i);
 }
 
-static void plug(const char *name, const char *bridge)
+static inline void plug(const char *name, const char *bridge)
 {
 	nsbox_run("ip link add %s type veth peer name %s_p && ip link set %s master %s", name, name,
 		  name, bridge);

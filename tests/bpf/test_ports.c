@@ -3,6 +3,7 @@
 #include "ports_lab.h"
 
 static const enum gate_hook hooks[] = { GATE_HOOK_TCX, GATE_HOOK_TC };
+static char br1[] = "br1", *br1_globs[] = { br1 };
 #define EACH_HOOK(h) for (const enum gate_hook *h = hooks + !nsbox_has_tcx(); h < hooks + 2; h++)
 
 /* ---- the start ---- */
