@@ -364,6 +364,8 @@ int gate_attach_remove_all(const char *pin, void (*say)(void *, const char *), v
 		e = gate_pins_open(pin, &lock, err);
 	if (e)
 		return e;
+	/* its note goes with the pins */
+	gate_tcx_hurry(pin, false);
 	e = clear_links(&r);
 	if (e)
 		gate_error_set(err, e == -EPERM || e == -EACCES ? GATE_ERR_DENIED : GATE_ERR_FAILED,

@@ -457,6 +457,21 @@ static void test_remove_all(void **state)
 	assert_int_equal(lines, 3);
 }
 
+/* Of a daemon that was killed in its hurry; the kernel's own file stays as it is. */
+static void test_remove_all_ends_a_hurry(void **state)
+{
+	struct gate_error err = { 0 };
+	struct daemon d;
+
+	nsbox_run("f=$(mktemp) && echo 0 >$f && mount --bind $f /sys/kernel/rcu_expedited; rm $f");
+	start(&d, GATE_HOOK_TCX);
+	gate_tcx_hurry(d.c.pin, true);
+	stop(&d);
+	assert_int_equal(gate_attach_remove_all(d.c.pin, NULL, NULL, &err), 0);
+	assert_int_equal(expedited(), '0');
+	nsbox_run("umount /sys/kernel/rcu_expedited");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +492,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_hurry_puts_back, clean),
 		cmocka_unit_test_teardown(test_gone_link, clean),
 		cmocka_unit_test_teardown(test_remove_all, clean),
+		cmocka_unit_test_teardown(test_remove_all_ends_a_hurry, clean),
 	};
 
 	nsbox_enter();
