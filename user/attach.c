@@ -119,12 +119,6 @@ struct gate_bpf *gate_attach_bpf(struct gate_attacher *a)
 	return a->b;
 }
 
-bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool macvtap)
-{
-	/* on the legacy hook the stamp proves it, frame by frame */
-	return !a->b->tcx || gate_tcx_is_first(ifindex, macvtap, a->b->id[GATE_FROM_VM]);
-}
-
 bool gate_attach_has_qdisc(struct gate_attacher *a, uint32_t ifindex)
 {
 	return gate_tc_has_qdisc(&a->tc, ifindex);
@@ -195,6 +189,13 @@ static bool is_egress(enum gate_where where, bool macvtap)
 	default:
 		return true;
 	}
+}
+
+bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, enum gate_where where,
+			  bool macvtap)
+{
+	/* on the legacy hook the stamp proves it, frame by frame */
+	return !a->b->tcx || gate_tcx_is_first(ifindex, is_egress(where, macvtap), a->b->id[where]);
 }
 
 static bool by_link(const struct gate_attacher *a, enum gate_where where)

@@ -25,10 +25,11 @@ bool gate_attach_wants_to_vm(const struct gate_attacher *a);
 /* Is early_drop put on this VM port? `on`: on each; `auto`: only where it pays. */
 bool gate_attach_wants_early(const struct gate_attacher *a, const char *kind);
 /*
- * Does from_vm see the port's frames before anybody else? Where it does not, another
+ * Does our program there see the frames before anybody else? Where it does not, another
  * program may let frames past it, and being attached proves nothing.
  */
-bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, bool macvtap);
+bool gate_attach_is_first(const struct gate_attacher *a, uint32_t ifindex, enum gate_where where,
+			  bool macvtap);
 /* Legacy hook: is there a qdisc, whosever, that a filter could be put on? */
 bool gate_attach_has_qdisc(struct gate_attacher *a, uint32_t ifindex);
 /* Legacy hook, where a filter of ours is: is its qdisc one that somebody else has made? */

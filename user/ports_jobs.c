@@ -127,26 +127,41 @@ static void set_problem(struct gate_ports *p, struct port *port, enum gate_where
 	port->failed |= BIT(where);
 }
 
-/* ---- others before from_vm ---- */
+/* ---- others before the gate ---- */
+
+static void tell_behind(struct gate_ports *p, const struct port *port, const char *key)
+{
+	if (port->role == GATE_ROLE_VM)
+		gate_engine_problem_set(p->e, "from_vm_not_first", key,
+					"another program on %s sees frames before from_vm and may "
+					"let them past it: the backstop judges them again",
+					port->link.name);
+	else
+		gate_engine_problem_set(p->e, "uplink_out_not_first", key,
+					"another program on %s sees frames before uplink_out and "
+					"may let them past it, where nothing else judges them",
+					port->link.name);
+}
 
 /* True when that has changed. Nobody is told of it by the kernel. */
 static bool look_ahead(struct gate_ports *p, struct port *port)
 {
-	const bool behind = port->have & BIT(GATE_FROM_VM) &&
-			    !gate_attach_is_first(p->a, port->link.ifindex, is_macvtap(port));
+	const enum gate_where where = port->role == GATE_ROLE_VM ? GATE_FROM_VM : GATE_UPLINK_OUT;
+	const bool behind =
+		port->have & BIT(where) &&
+		!gate_attach_is_first(p->a, port->link.ifindex, where, is_macvtap(port));
 	char key[16];
 
 	if (behind == port->behind)
 		return false;
 	port->behind = behind;
 	snprintf(key, sizeof(key), "%u", port->link.ifindex);
-	if (behind)
-		gate_engine_problem_set(p->e, "from_vm_not_first", key,
-					"another program on %s sees frames before from_vm and may "
-					"let them past it: the backstop judges them again",
-					port->link.name);
-	else
+	if (behind) {
+		tell_behind(p, port, key);
+	} else {
 		gate_engine_problem_clear(p->e, "from_vm_not_first", key);
+		gate_engine_problem_clear(p->e, "uplink_out_not_first", key);
+	}
 	return true;
 }
 
@@ -298,6 +313,8 @@ void gate_ports_work(struct gate_ports *p)
 		clear_problems(p, port, BIT(where));
 		if (where == GATE_FROM_VM)
 			from_vm_attached(p, port);
+		else if (where == GATE_UPLINK_OUT)
+			look_ahead(p, port);
 	}
 	tell_attached(p, port);
 	requeue(p, port);
@@ -432,8 +449,8 @@ void gate_ports_verify(struct gate_ports *p, struct port *port, const struct gat
 		if (port->have & BIT(w) && gate_attach_check(p->a, port->link.ifindex, w) == 0)
 			lost |= BIT(w);
 	port->have &= ~lost;
-	const bool changed = port->role == GATE_ROLE_VM && look_ahead(p, port);
-	if (changed && !lost)
+	const bool changed = look_ahead(p, port);
+	if (changed && !lost && port->role == GATE_ROLE_VM)
 		tell_up(p, port);
 	if (!lost)
 		return;

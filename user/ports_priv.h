@@ -29,7 +29,7 @@ struct port {
 	uint64_t due_ns;   /* attach again not before, 0 = at once */
 	uint64_t left_ns;  /* since when it is in no bridge, 0 = it is in one or never was */
 	bool reattach;	   /* from_vm was there and somebody took it off */
-	bool behind;	   /* another program sees its frames before from_vm */
+	bool behind;	   /* another program sees its frames before the gate's */
 	bool adopted;	   /* from_vm was there when the manager first saw the link */
 };
 

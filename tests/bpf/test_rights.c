@@ -98,7 +98,7 @@ static void test_attaches_and_takes_off(void **state)
 		assert_int_equal(gate_attach_remove(attacher, later, all[i]), 0);
 		assert_int_equal(gate_attach_present(attacher, later, all[i]), 0);
 	}
-	assert_true(gate_attach_is_first(attacher, here, false));
+	assert_true(gate_attach_is_first(attacher, here, GATE_FROM_VM, false));
 	assert_int_equal(gate_attach_check(attacher, here, GATE_FROM_VM), 1);
 	assert_int_equal(gate_attach_collect(attacher), 0);
 }

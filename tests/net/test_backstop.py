@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import bpfprog
 import harness
 from harness import cases, setup
 from lab import SERVER, SERVER4, SILENT4
@@ -112,6 +113,34 @@ def test_uplink_mode_unknown_sources_share_one_bucket(lab):
     guest.wire.send(*(guest.syn(SILENT4, 4000 + i, smac=f"52:54:00:aa:00:{i:02x}")
                       for i in range(20)))
     assert len(far.syns()) == 3
+
+
+@setup(config=CLOSED)
+@cases(backstop="ports", gate="uplink")
+def test_another_program_before_the_one_at_the_uplink_is_told(lab, case):
+    """What it accepts passes: at the uplink there is nothing behind us that could judge it."""
+    lab.stop()
+    lab.configure({"gate": {"mode": case}})
+    lab.start()
+    said = lambda: [p for p in lab.status()["problems"] if p["code"] == "uplink_out_not_first"]
+    program = bpfprog.load(bpfprog.OK)
+    lab.stack.callback(os.close, program)
+    link = bpfprog.attach(lab.host, "eth0", program, bpfprog.EGRESS, bpfprog.BEFORE)
+    lab.poll(said, 10, "notice of the other program")
+    assert "eth0" in said()[0]["message"]
+    if case == "uplink":
+        assert lab.guest(1).connect(SERVER4) == "ok"
+    lab.restart()
+    assert said()
+    os.close(link)
+    lab.poll(lambda: not said(), 10, "end of the notice")
+    if case == "uplink":
+        assert lab.guest(1).connect(SERVER4, timeout=SHORT) == "timeout"
+    # behind us it takes nothing away
+    link = bpfprog.attach(lab.host, "eth0", program, bpfprog.EGRESS)
+    lab.restart()
+    assert not said()
+    os.close(link)
 
 
 harness.main()

@@ -87,6 +87,8 @@ static const struct {
 	  "nothing is lost, the gate at TC judges; [gate] early_drop = off ends the message" },
 	{ "from_vm_not_first", FINDING_WARNING,
 	  "take the other program off and attach it again, behind the gate's" },
+	{ "uplink_out_not_first", FINDING_WARNING,
+	  "take the other program off and attach it again, behind the gate's" },
 	{ "to_vm_off", FINDING_WARNING,
 	  "[gate] to_vm = yes where nobody else needs the qdisc, or Linux 6.6" },
 	{ "no_uplink", FINDING_FAILED, "name them: [gate] uplinks" },
