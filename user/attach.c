@@ -151,6 +151,13 @@ static int put_failed(uint32_t ifindex, const char *name, enum gate_where where,
 			       hook, name, name);
 		break;
 	case EOPNOTSUPP:
+		if (where != GATE_EARLY_DROP) {
+			gate_error_set(err, GATE_ERR_FAILED,
+				       "cannot attach %s to %s: its ingress qdisc has a block that "
+				       "other devices share",
+				       hook, name);
+			break;
+		}
 		gate_error_set(err, GATE_ERR_FAILED,
 			       "cannot attach %s to %s: its driver has no native XDP", hook, name);
 		break;

@@ -362,6 +362,23 @@ static void test_failure_is_told_and_retried(void **state)
 
 /* ---- configuration ---- */
 
+/* Filters of a block that several devices share cannot be put on one of them. */
+static void test_shared_block(void **state)
+{
+	struct daemon d;
+
+	host(2);
+	nsbox_run("tc qdisc add dev g0 ingress_block 5 ingress && "
+		  "tc qdisc add dev g1 ingress_block 5 ingress");
+	configure(&d, GATE_HOOK_TC);
+	start(&d);
+	const int at = find_problem("port_unattached", NULL);
+	assert_true(at >= 0);
+	assert_non_null(strstr(problems[at].message, "share"));
+	assert_int_equal(port("g0")->flags, GATE_PORT_VM); /* the backstop's */
+	stop(&d);
+}
+
 static void test_reconfigure(void **state)
 {
 	struct daemon d;
@@ -467,6 +484,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_qdisc_deleted_and_added, clean),
 		cmocka_unit_test_teardown(test_filter_deleted, clean),
 		cmocka_unit_test_teardown(test_failure_is_told_and_retried, clean),
+		cmocka_unit_test_teardown(test_shared_block, clean),
 		cmocka_unit_test_teardown(test_reconfigure, clean),
 		cmocka_unit_test_teardown(test_uplink_mode, clean),
 		cmocka_unit_test_teardown(test_proxmox_firewall_bridge, clean),
