@@ -57,22 +57,35 @@ static bool is_physical(const struct gate_link *l)
 	return !*l->kind && l->type == ARPHRD_ETHER && strcmp(l->bus, "xen-backend") != 0;
 }
 
-/* Physical, bond, team, or VLANs on such. */
-static bool is_trunk(const struct gate_link_table *t, const struct gate_link *l)
+/* Ethernet to other hosts through this one's own network. */
+static bool is_tunnel(const struct gate_link *l)
 {
-	for (int depth = 0; l && depth < MAX_STACK; depth++) {
-		if (is_physical(l) || kind_is(l, "bond") || kind_is(l, "team"))
-			return true;
-		if (!kind_is(l, "vlan"))
-			return false;
-		l = gate_link_find(t, l->lower);
-	}
-	return false;
+	return kind_is(l, "vxlan") || kind_is(l, "geneve") || kind_is(l, "gretap") ||
+	       kind_is(l, "ip6gretap");
 }
 
 static bool bridge_is_named(const struct gate_config *c, const struct gate_link *bridge)
 {
 	return bridge && is_bridge(bridge) && gate_globs_match(&c->bridges, bridge->name);
+}
+
+/* The other end of a veth, if that is in this namespace. */
+static const struct gate_link *peer_of(const struct gate_link_table *t, const struct gate_link *l)
+{
+	return kind_is(l, "veth") ? gate_link_find(t, l->lower) : NULL;
+}
+
+/* What leads to other networks: physical, bond, team, tunnels, and VLANs on such or a bridge. */
+static bool is_trunk(const struct gate_link_table *t, const struct gate_link *l)
+{
+	for (int depth = 0; l && depth < MAX_STACK; depth++) {
+		if (is_physical(l) || is_tunnel(l) || kind_is(l, "bond") || kind_is(l, "team"))
+			return true;
+		if (!kind_is(l, "vlan"))
+			return depth && is_bridge(l);
+		l = gate_link_find(t, l->lower);
+	}
+	return false;
 }
 
 static bool starts_with(const char *name, const char *prefix)
@@ -99,6 +112,20 @@ static bool is_fwln(const struct gate_link *l)
 static bool is_fwpr(const struct gate_link *l)
 {
 	return kind_is(l, "veth") && starts_with(l->name, "fwpr");
+}
+
+/*
+ * A veth from one gated bridge to another: who is behind it is gated over there. As a port
+ * it would judge them all once more, as one VM, and what they are sent by the Internet too.
+ */
+static bool is_cable(const struct gate_config *c, const struct gate_link_table *t,
+		     const struct gate_link *l)
+{
+	const struct gate_link *peer = peer_of(t, l);
+
+	return peer && !is_fwpr(l) && !is_fwln(l) &&
+	       bridge_is_named(c, gate_link_find(t, l->master)) &&
+	       bridge_is_named(c, gate_link_find(t, peer->master));
 }
 
 /* The guest's own device in a firewall bridge: a VM's tap or a container's veth. */
@@ -158,7 +185,8 @@ static bool is_uplink(const struct gate_config *c, const struct gate_link_table 
 {
 	if (c->uplinks.count)
 		return gate_globs_match(&c->uplinks, l->name);
-	return is_trunk(t, l) && bridge_is_named(c, gate_link_find(t, l->master));
+	return is_cable(c, t, l) ||
+	       (is_trunk(t, l) && bridge_is_named(c, gate_link_find(t, l->master)));
 }
 
 static bool is_vm_port(const struct gate_config *c, const struct gate_link_table *t,
@@ -169,7 +197,7 @@ static bool is_vm_port(const struct gate_config *c, const struct gate_link_table
 	if (is_fwpr(l) || is_fwln(l))
 		return false;
 	/* an OVS lists its own internal ports as members too: those are the host's */
-	if (is_trunk(t, l) || is_bridge(l))
+	if (is_trunk(t, l) || is_bridge(l) || is_cable(c, t, l))
 		return false;
 	return in_gated_bridge(c, t, l) || is_gated_macvtap(c, t, l);
 }
@@ -185,6 +213,8 @@ enum gate_role gate_classify(const struct gate_config *c, const struct gate_link
 		return GATE_ROLE_VM;
 	/* the operator has named the VM ports: a member that is not named is the host's */
 	if (c->vm_ports.count && in_gated_bridge(c, t, l) && !is_fwpr(l) && !is_fwln(l))
+		return GATE_ROLE_OTHER;
+	if (is_cable(c, t, l))
 		return GATE_ROLE_OTHER;
 	return classify_rest(l);
 }
@@ -204,13 +234,15 @@ uint32_t gate_classify_guest(const struct gate_config *c, const struct gate_link
 
 bool gate_classify_has_pair(const struct gate_link_table *t, const struct gate_link *l)
 {
-	return l->master && find_member(t, l->master, is_fwln);
+	const struct gate_link *peer = peer_of(t, l);
+
+	return (peer && peer->master) || (l->master && find_member(t, l->master, is_fwln));
 }
 
 bool gate_classify_affects_others(const struct gate_link *l)
 {
 	return is_bridge(l) || is_fwln(l) || is_fwpr(l) || kind_is(l, "vlan") ||
-	       kind_is(l, "bond") || kind_is(l, "team") || is_physical(l);
+	       kind_is(l, "bond") || kind_is(l, "team") || is_tunnel(l) || is_physical(l);
 }
 
 const char *gate_role_name(enum gate_role r)

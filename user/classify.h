@@ -52,8 +52,9 @@ size_t gate_link_index(const struct gate_link_table *t, uint32_t ifindex);
  * @l: the link in question.
  *
  * A name list that is given decides alone; what a list leaves to "auto" is told
- * by membership in a bridge: physical devices, bonds, teams and VLANs on such are
- * uplinks, every other member is a VM port. Of Proxmox's firewall bridges
+ * by membership in a bridge: physical devices, bonds, teams, tunnels, VLANs on such or on
+ * a bridge, and veths to another gated bridge are uplinks, every other member is a VM
+ * port. Of Proxmox's firewall bridges
  * (tap in fwbrN, fwln-fwpr pair to the gated bridge) the tap is the VM port.
  * Return: the role.
  */
@@ -74,7 +75,10 @@ uint32_t gate_classify_guest(const struct gate_config *c, const struct gate_link
 /* May a change of this link change the role of others? */
 bool gate_classify_affects_others(const struct gate_link *l);
 
-/* Is it in a firewall bridge with a pair? Then what its fwpr stands for may change with it. */
+/*
+ * Is it in a firewall bridge with a pair, whose fwpr may come to stand for something else with
+ * it? Or one end of a veth, the other end of which is in a bridge?
+ */
 bool gate_classify_has_pair(const struct gate_link_table *t, const struct gate_link *l);
 
 /* Does a name match one of the patterns (fnmatch)? */

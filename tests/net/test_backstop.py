@@ -115,6 +115,27 @@ def test_uplink_mode_unknown_sources_share_one_bucket(lab):
     assert len(far.syns()) == 3
 
 
+@setup(config={"gate": {"bridges": "br0 br1"}, "default": {"state": "limit", "rate": "1/h"}},
+       start=False)
+def test_a_cable_between_bridges_is_no_vm(lab):
+    """Both guests are gated where they are plugged in, and not once more together."""
+    lab.host.ip("link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                "link set br1 up", "link add up1 type veth peer name down1",
+                "link set down1 master br0", "link set up1 master br1", "link set up1 up",
+                "link set down1 up", "link set vnet1 master br1", "link set vnet2 master br1")
+    lab.start()
+    assert {p["name"] for p in lab.status()["ports"] if p["role"] == "vm"} == {"vnet1", "vnet2"}
+    for n in (1, 2):
+        with lab.expect(f"port:vnet{n}", flows_admitted=1):
+            assert lab.guest(n).connect(SERVER4) == "ok"
+    # on its own it is a port, until it becomes a cable
+    lab.host.ip("link set up1 nomaster")
+    port = lambda: {p["name"] for p in lab.status()["ports"] if p["role"] == "vm"}
+    lab.poll(lambda: "down1" in port(), 5, "port")
+    lab.host.ip("link set up1 master br1")
+    lab.poll(lambda: "down1" not in port(), 5, "cable")
+
+
 @setup(config=CLOSED)
 @cases(backstop="ports", gate="uplink")
 def test_another_program_before_the_one_at_the_uplink_is_told(lab, case):
