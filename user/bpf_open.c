@@ -271,6 +271,12 @@ static int open_failed(const struct gate_bpf *b, const struct gate_sizes *s, int
 		return gate_error_set(err, GATE_ERR_FAILED,
 				      "the policy in force does not fit into the new sizes: raise "
 				      "max_vms, max_tenants or max_overrides");
+	case -EROFS:
+		return gate_error_set(
+			err, GATE_ERR_FAILED,
+			"the BPF file system of the pin directory %s is read-only; the "
+			"gate stays as it is",
+			b->pin);
 	default:
 		return gate_bpf_load_failed(s, r, err);
 	}

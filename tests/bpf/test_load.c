@@ -211,6 +211,23 @@ static void test_unpin_all(void **state)
 	assert_int_equal(gate_bpf_unpin_all(c.pin, NULL), 0);
 }
 
+/* It is not the kernel that refuses the programs. */
+static void test_read_only(void **state)
+{
+	struct gate_error err = { 0 };
+	struct gate_config c;
+	struct gate_bpf *b;
+
+	nsbox_config(&c, "gate");
+	gate_bpf_close(bpfbox_open(&c));
+	nsbox_run("mount -o remount,ro %s", nsbox_bpffs());
+	const int r = gate_bpf_open(&b, &c, &err);
+	nsbox_run("mount -o remount,rw %s", nsbox_bpffs());
+	assert_true(r < 0);
+	assert_non_null(strstr(err.message, "read-only"));
+	gate_bpf_close(bpfbox_open(&c));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +238,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_errors, bpfbox_remove),
 		cmocka_unit_test_teardown(test_second_daemon, bpfbox_remove),
 		cmocka_unit_test_teardown(test_foreign_layout, bpfbox_remove),
+		cmocka_unit_test_teardown(test_read_only, bpfbox_remove),
 		cmocka_unit_test_teardown(test_unpin_all, bpfbox_remove),
 	};
 
