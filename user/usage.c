@@ -104,13 +104,21 @@ static void count_slots(const struct gate_maps *m, uint64_t *used, uint64_t *act
 	}
 }
 
-static uint64_t count_heads(const struct gate_maps *m)
+/* Nodes that some head shows. Equal policies share one, so heads are no measure of them. */
+static uint64_t count_nodes(const struct gate_maps *m)
 {
+	bool *shown = calloc(m->nnodes, sizeof(*shown));
 	uint64_t n = 0;
-	uint32_t i;
 
-	for (i = 0; i < m->nheads; i++)
-		n += m->heads[i] != 0;
+	for (uint32_t i = 0; i < 2 * m->nheads && shown; i++) {
+		uint64_t node = i < m->nheads ? m->heads[i] : m->shadow_heads[i - m->nheads];
+
+		if (!node || node >= m->nnodes || shown[node])
+			continue;
+		shown[node] = true;
+		n++;
+	}
+	free(shown);
 	return n;
 }
 
@@ -133,7 +141,7 @@ size_t gate_usage_read(const struct gate_maps *m, struct gate_usage out[GATE_USA
 	count_slots(m, &used, &active);
 	out[n++] = (struct gate_usage){ "vms", used, m->conf->max_vms };
 	out[n++] = (struct gate_usage){ "flows", active, flows };
-	out[n++] = (struct gate_usage){ "nodes", count_heads(m), m->nnodes ? m->nnodes - 1 : 0 };
+	out[n++] = (struct gate_usage){ "nodes", count_nodes(m), m->nnodes ? m->nnodes - 1 : 0 };
 	out[n++] = (struct gate_usage){ "budgets", count_budgets(m),
 					m->nbudgets ? m->nbudgets - 1 : 0 };
 	for (i = 0; i < TABLES; i++) {

@@ -95,7 +95,7 @@ void gate_engine_problems(struct gate_engine *e, void (*cb)(void *, const struct
 static struct gate_conf conf;
 static struct gate_global global;
 static struct gate_vm vms[MAX_VMS];
-static uint64_t heads[32];
+static uint64_t heads[32], shadow_heads[32];
 static struct gate_bucket_set buckets[64];
 static struct gate_budget budgets[4];
 static struct gate_port_counters port_counters[MAX_VMS * 2];
@@ -126,6 +126,7 @@ static int setup(void **state)
 				   .global = &global,
 				   .vms = vms,
 				   .heads = heads,
+				   .shadow_heads = shadow_heads,
 				   .buckets = buckets,
 				   .budgets = budgets,
 				   .port_counters = port_counters,

@@ -30,7 +30,7 @@ const struct gate_vm_spec *gate_engine_vm(struct gate_engine *e, uint32_t slot)
 static struct gate_conf conf;
 static struct gate_global global;
 static struct gate_vm vms[8];
-static uint64_t heads[32];
+static uint64_t heads[32], shadow_heads[32];
 static struct gate_bucket_set buckets[16];
 static struct gate_budget budgets[4];
 static struct gate_maps maps;
@@ -51,6 +51,7 @@ static int setup(void **state)
 				   .global = &global,
 				   .vms = vms,
 				   .heads = heads,
+				   .shadow_heads = shadow_heads,
 				   .buckets = buckets,
 				   .budgets = budgets,
 				   .nheads = COUNT(heads),
@@ -76,7 +77,11 @@ static void test_usage_counts_arrays(void **state)
 	buckets[gate_bucket_index(&maps, 3, 0)].active = 100; /* a slot that is free */
 	vms[2].flags = GATE_VM_USED;
 	buckets[gate_bucket_index(&maps, 2, 0)].active = -1U; /* left of a race: none */
-	heads[1] = heads[5] = heads[31] = 9;
+	heads[1] = heads[5] = heads[31] = 9; /* three equal policies show one node */
+	heads[2] = 10;
+	shadow_heads[1] = 9;
+	shadow_heads[3] = 63;
+	heads[4] = 64; /* no node at all */
 	budgets[2].nrates = 1;
 	gate_usage_read(&maps, usage);
 	for (i = 0; i < COUNT(wanted); i++) {
