@@ -161,6 +161,7 @@ void gate_engine_tick(struct gate_engine *e, int64_t now)
 	gate_engine_expire(e, now);
 	gate_engine_ports_tick(e);
 	gate_engine_slots_reap(e);
+	gate_sync_settle(e->sync);
 	sweep(e);
 	gate_engine_store_tick(e, now);
 	if (e->store)

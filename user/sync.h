@@ -124,6 +124,9 @@ int gate_sync_addresses(struct gate_sync *s, uint32_t slot, struct gate_sync_add
 			unsigned nmacs, struct gate_sync_address *ips, unsigned nips);
 /** gate_sync_override_sets() - how many bucket sets lie at the slot's override_base */
 uint32_t gate_sync_override_sets(const struct gate_sync *s, uint32_t slot);
+/** gate_sync_settle() - once a second: bucket sets that were left and that no program knows any
+ * more */
+void gate_sync_settle(struct gate_sync *s);
 /** gate_sync_entries() - adoption: the entries of a slot; cb gets is_mac and the entry */
 void gate_sync_entries(struct gate_sync *s, uint32_t slot,
 		       void (*cb)(void *, bool is_mac, const struct gate_sync_address *),

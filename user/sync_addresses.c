@@ -5,6 +5,7 @@
  * ones, in a run of blocks (one block = one override = `scopes` sets) whose
  * length is a power of two; to grow, the run is copied to a longer one.
  */
+#include "quiesce.h"
 #include "sync_priv.h"
 
 #include <errno.h>
@@ -31,109 +32,7 @@ static uint32_t id_of_block(const struct gate_sync *s, unsigned block)
 	return id + s->m->scopes - 1 <= UINT8_MAX ? id : 0;
 }
 
-/* ---- runs of blocks ---- */
-
-static void reclaim(struct gate_sync *s)
-{
-	uint64_t now = gate_clock_mono_ns();
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < s->nresting; i++) {
-		const struct resting_blocks *r = &s->resting[i];
-
-		if (now - r->since < REST_NS)
-			s->resting[kept++] = *r;
-		else
-			memset(s->block_used + r->first, 0, r->n);
-	}
-	s->nresting = kept;
-}
-
-static uint32_t take_run(struct gate_sync *s, unsigned n)
-{
-	uint32_t max = s->m->conf->max_overrides, run = 0;
-
-	reclaim(s);
-	for (uint32_t i = 0; i < max; i++) {
-		run = s->block_used[i] ? 0 : run + 1;
-		if (run < n)
-			continue;
-		memset(s->block_used + i + 1 - n, 1, n);
-		return i + 1 - n;
-	}
-	return UINT32_MAX;
-}
-
-static void give_run(struct gate_sync *s, uint32_t first, unsigned n)
-{
-	s->resting = gate_realloc(s->resting, s->nresting + 1, sizeof(*s->resting));
-	s->resting[s->nresting++] =
-		(struct resting_blocks){ .first = first, .n = n, .since = gate_clock_mono_ns() };
-}
-
-static uint32_t run_of(const struct gate_sync *s, uint32_t slot)
-{
-	return (s->m->vms[slot].override_base - region_start(s)) / s->m->scopes;
-}
-
-static bool grow_run(struct gate_sync *s, uint32_t slot, struct slot_state *st)
-{
-	unsigned n = st->nblocks ? 2 * st->nblocks : 1;
-	size_t sets = (size_t)n * s->m->scopes, old = (size_t)st->nblocks * s->m->scopes;
-	uint32_t first, base;
-
-	if (!id_of_block(s, st->nblocks))
-		return false;
-	first = take_run(s, n);
-	if (first == UINT32_MAX)
-		return false;
-	base = region_start(s) + first * s->m->scopes;
-	memset(&s->m->buckets[base], 0, sets * sizeof(*s->m->buckets));
-	if (st->nblocks) {
-		memcpy(&s->m->buckets[base], &s->m->buckets[s->m->vms[slot].override_base],
-		       old * sizeof(*s->m->buckets));
-		give_run(s, run_of(s, slot), st->nblocks);
-	}
-	__atomic_store_n(&s->m->vms[slot].override_base, base, __ATOMIC_RELEASE);
-	st->block = gate_realloc(st->block, n, sizeof(*st->block));
-	memset(st->block + st->nblocks, 0, (n - st->nblocks) * sizeof(*st->block));
-	st->nblocks = n;
-	return true;
-}
-
-/* ---- blocks ---- */
-
-static void clear_block(struct gate_sync *s, uint32_t slot, unsigned block)
-{
-	uint32_t base = s->m->vms[slot].override_base + block * s->m->scopes;
-
-	memset(&s->m->buckets[base], 0, s->m->scopes * sizeof(*s->m->buckets));
-}
-
-/*
- * Bucket set id for the override whose base is `owner`. When there is no room
- * for another of its own it spends from the VM's tight set: stricter, and known.
- */
-static uint32_t bucket_for(struct gate_sync *s, uint32_t slot, uint32_t owner)
-{
-	struct slot_state *st = state_of(s, slot);
-	unsigned spare = UINT32_MAX;
-
-	for (unsigned i = 0; i < st->nblocks; i++) {
-		if (st->block[i] == owner)
-			return id_of_block(s, i);
-		if (!st->block[i] && spare == UINT32_MAX && id_of_block(s, i))
-			spare = i;
-	}
-	if (spare == UINT32_MAX) {
-		spare = st->nblocks;
-		if (!grow_run(s, slot, st))
-			return s->m->scopes == 1 ? s->m->scopes : 0;
-	}
-	clear_block(s, slot, spare);
-	st->block[spare] = owner;
-	return id_of_block(s, spare);
-}
+/* ---- flows of blocks that are nobody's ---- */
 
 /* Running flows that counted against these sets, `first` up to `end`, count against the VM's own.
  */
@@ -166,11 +65,184 @@ static void clear_out(struct gate_sync *s, uint32_t slot, unsigned block)
 	move_flows(s, slot, id, id + s->m->scopes);
 }
 
+/* All flows of the slot that name sets of no override count against the VM's own. */
+static void move_strays(struct gate_sync *s, uint32_t slot)
+{
+	const struct slot_state *st = s->slot[slot];
+	const uint32_t nblocks = st ? st->nblocks : 0;
+
+	for (unsigned b = 0; b < nblocks; b++)
+		if (!st->block[b] && id_of_block(s, b))
+			clear_out(s, slot, b);
+	move_flows(s, slot, s->m->scopes + 1 + nblocks * s->m->scopes, UINT8_MAX + 1);
+}
+
+/* ---- runs of blocks ---- */
+
+static uint32_t run_start(const struct gate_sync *s, uint32_t first)
+{
+	return region_start(s) + first * s->m->scopes;
+}
+
+static uint32_t run_of(const struct gate_sync *s, uint32_t slot)
+{
+	return (s->m->vms[slot].override_base - region_start(s)) / s->m->scopes;
+}
+
+/*
+ * Sets that were left rest until no program can know them any more. Only then is it certain
+ * what a program that came before has done there: it may have counted a flow in a run that
+ * was copied, or entered one of an override that has gone.
+ */
+static void leave(struct gate_sync *s, const struct resting_blocks *r)
+{
+	s->resting = gate_realloc(s->resting, s->nresting + 1, sizeof(*s->resting));
+	s->resting[s->nresting] = *r;
+	s->resting[s->nresting++].since = gate_clock_mono_ns();
+}
+
+static bool has_rested(const struct gate_sync *s, const struct resting_blocks *r)
+{
+	return r->since <= s->quiet_ns || gate_clock_mono_ns() - r->since >= REST_NS;
+}
+
+static void settle(struct gate_sync *s, struct resting_blocks *r)
+{
+	const struct gate_bucket_set *old = &s->m->buckets[run_start(s, r->first)];
+	struct gate_vm *vm = &s->m->vms[r->slot];
+
+	for (uint32_t i = 0; r->was && i < r->n * s->m->scopes; i++)
+		__atomic_fetch_add(&s->m->buckets[r->copy + i].active, old[i].active - r->was[i],
+				   __ATOMIC_RELAXED);
+	if (!r->was)
+		move_strays(s, r->slot);
+	if (r->n && vm->override_base == run_start(s, r->first))
+		__atomic_store_n(&vm->override_base, 0, __ATOMIC_RELEASE);
+	memset(s->block_used + r->first, 0, r->n);
+	free(r->was);
+}
+
+void gate_sync_settle(struct gate_sync *s)
+{
+	unsigned done = 0;
+
+	/* in order: what a run was copied to may have been copied on */
+	while (done < s->nresting && has_rested(s, &s->resting[done]))
+		settle(s, &s->resting[done++]);
+	if (!done)
+		return;
+	s->nresting -= done;
+	memmove(s->resting, s->resting + done, s->nresting * sizeof(*s->resting));
+}
+
+/*
+ * Before other overrides of the slot get numbers that flows of those before may still be
+ * entered with. One wait is enough for all that were left until then.
+ */
+static void settle_slot(struct gate_sync *s, uint32_t slot)
+{
+	for (unsigned i = 0; i < s->nresting; i++) {
+		const struct resting_blocks *r = &s->resting[i];
+
+		if (r->slot != slot || r->was || has_rested(s, r))
+			continue;
+		s->quiet_ns = gate_clock_mono_ns();
+		gate_quiesce();
+		break;
+	}
+	gate_sync_settle(s);
+}
+
+static uint32_t take_run(struct gate_sync *s, unsigned n)
+{
+	uint32_t max = s->m->conf->max_overrides, run = 0;
+
+	gate_sync_settle(s);
+	for (uint32_t i = 0; i < max; i++) {
+		run = s->block_used[i] ? 0 : run + 1;
+		if (run < n)
+			continue;
+		memset(s->block_used + i + 1 - n, 1, n);
+		return i + 1 - n;
+	}
+	return UINT32_MAX;
+}
+
+static bool grow_run(struct gate_sync *s, uint32_t slot, struct slot_state *st)
+{
+	unsigned n = st->nblocks ? 2 * st->nblocks : 1;
+	size_t sets = (size_t)n * s->m->scopes, old = (size_t)st->nblocks * s->m->scopes;
+	struct resting_blocks from;
+	struct gate_bucket_set *to;
+	uint32_t first, base;
+
+	if (!id_of_block(s, st->nblocks))
+		return false;
+	first = take_run(s, n);
+	if (first == UINT32_MAX)
+		return false;
+	to = &s->m->buckets[base = run_start(s, first)];
+	memset(to, 0, sets * sizeof(*to));
+	if (st->nblocks) {
+		from = (struct resting_blocks){ .slot = slot,
+						.first = run_of(s, slot),
+						.n = st->nblocks,
+						.copy = base,
+						.was = gate_alloc(old, sizeof(*from.was)) };
+		memcpy(to, &s->m->buckets[run_start(s, from.first)], old * sizeof(*to));
+		for (size_t i = 0; i < old; i++)
+			from.was[i] = to[i].active;
+	}
+	__atomic_store_n(&s->m->vms[slot].override_base, base, __ATOMIC_RELEASE);
+	if (st->nblocks)
+		leave(s, &from);
+	st->block = gate_realloc(st->block, n, sizeof(*st->block));
+	memset(st->block + st->nblocks, 0, (n - st->nblocks) * sizeof(*st->block));
+	st->nblocks = n;
+	return true;
+}
+
+/* ---- blocks ---- */
+
+static void clear_block(struct gate_sync *s, uint32_t slot, unsigned block)
+{
+	uint32_t base = s->m->vms[slot].override_base + block * s->m->scopes;
+
+	memset(&s->m->buckets[base], 0, s->m->scopes * sizeof(*s->m->buckets));
+}
+
+/*
+ * Bucket set id for the override whose base is `owner`. When there is no room
+ * for another of its own it spends from the VM's tight set: stricter, and known.
+ */
+static uint32_t bucket_for(struct gate_sync *s, uint32_t slot, uint32_t owner)
+{
+	struct slot_state *st = state_of(s, slot);
+	unsigned spare = UINT32_MAX;
+
+	for (unsigned i = 0; i < st->nblocks; i++) {
+		if (st->block[i] == owner)
+			return id_of_block(s, i);
+		if (!st->block[i] && spare == UINT32_MAX && id_of_block(s, i))
+			spare = i;
+	}
+	settle_slot(s, slot);
+	if (spare == UINT32_MAX) {
+		spare = st->nblocks;
+		if (!grow_run(s, slot, st))
+			return s->m->scopes == 1 ? s->m->scopes : 0;
+	}
+	clear_block(s, slot, spare);
+	st->block[spare] = owner;
+	return id_of_block(s, spare);
+}
+
 static void drop_unused_blocks(struct gate_sync *s, uint32_t slot,
 			       const struct gate_sync_address *const lists[2], const unsigned n[2])
 {
 	struct slot_state *st = s->slot[slot];
-	bool any = false;
+	struct resting_blocks left = { .slot = slot };
+	bool any = false, dropped = false;
 
 	for (unsigned b = 0; b < st->nblocks; b++) {
 		bool used = false;
@@ -181,16 +253,20 @@ static void drop_unused_blocks(struct gate_sync *s, uint32_t slot,
 		if (st->block[b] && !used) {
 			clear_out(s, slot, b);
 			st->block[b] = 0;
+			dropped = true;
 		}
 		any |= used;
 	}
-	if (any || !st->nblocks)
-		return;
-	give_run(s, run_of(s, slot), st->nblocks);
-	__atomic_store_n(&s->m->vms[slot].override_base, 0, __ATOMIC_RELEASE);
-	free(st->block);
-	st->block = NULL;
-	st->nblocks = 0;
+	if (!any && st->nblocks) { /* `override_base` stays for flows that end meanwhile */
+		left.first = run_of(s, slot);
+		left.n = st->nblocks;
+		dropped = true;
+		free(st->block);
+		st->block = NULL;
+		st->nblocks = 0;
+	}
+	if (dropped)
+		leave(s, &left);
 }
 
 /* ---- entries ---- */
@@ -349,15 +425,8 @@ static void adopt_entry(struct gate_sync *s, uint32_t slot, bool is_mac, const u
  */
 static void adopt_flows(struct gate_sync *s, uint32_t slot)
 {
-	const struct slot_state *st = s->slot[slot];
-	const uint32_t nblocks = st ? st->nblocks : 0;
-
-	if (!s->m->vms[slot].override_base)
-		return;
-	for (unsigned b = 0; b < nblocks; b++)
-		if (!st->block[b] && id_of_block(s, b))
-			clear_out(s, slot, b);
-	move_flows(s, slot, s->m->scopes + 1 + nblocks * s->m->scopes, UINT8_MAX + 1);
+	if (s->m->vms[slot].override_base)
+		move_strays(s, slot);
 }
 
 void gate_sync_adopt_addresses(struct gate_sync *s)
@@ -420,5 +489,7 @@ void gate_sync_addresses_close(struct gate_sync *s)
 	}
 	free(s->slot);
 	free(s->block_used);
+	for (unsigned i = 0; i < s->nresting; i++)
+		free(s->resting[i].was);
 	free(s->resting);
 }

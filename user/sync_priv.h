@@ -53,8 +53,10 @@ struct slot_state {
 	unsigned nblocks; /* power of two; 0 = no region */
 };
 
+/* Blocks of the slot that were left; n 0: some of a run that is still in use. */
 struct resting_blocks {
-	uint32_t first, n;
+	uint32_t slot, first, n;
+	uint32_t copy, *was; /* where its sets were copied to, and their `active` then; or NULL */
 	uint64_t since;
 };
 
@@ -72,6 +74,7 @@ struct gate_sync {
 	uint8_t *block_used;		/* [max_overrides] blocks of `scopes` bucket sets */
 	struct resting_blocks *resting;
 	unsigned nresting;
+	uint64_t quiet_ns; /* no program is at work that began before */
 };
 
 static inline void sync_store(uint64_t *word, uint64_t value)

@@ -136,6 +136,8 @@ static void test_entries_follow_policy_and_registration(void **state)
 	check(&(struct expectation){ 1, "192.0.2.2", true, REG, "", "", false });
 	check(&(struct expectation){ ANY, "192.0.2.2", .there = false });
 	assert_false(box.g.conf.flags & GATE_CONF_ANY_IPS);
+	fake_pass(2);
+	gate_engine_tick(box.e, fake_now());
 	assert_int_equal(box.g.m.vms[1].override_base, 0);
 	assert_true(box.g.m.vms[1].flags & GATE_VM_IPS);
 	box_vm(&box, "web1", "");
@@ -286,6 +288,67 @@ static void test_flows_of_an_override_that_goes_count_against_the_vm(void **stat
 	assert_int_equal(box.g.m.buckets[gate_bucket_index(&box.g.m, 1, 0)].active, 1);
 	gate_engine_counters(box.e, 1, &(struct gate_counters){ 0 }, &active);
 	assert_int_equal(active, 1);
+}
+
+/* A program may be at work on a frame while sets are copied: what it counts is not lost. */
+static void test_a_flow_counted_while_sets_are_copied_counts_in_the_copy(void **state)
+{
+	struct gate_bucket_set *first, *second;
+
+	box_vm(&box, "web1", "ip=192.0.2.0/24");
+	change("ip:192.0.2.1", "limit 1/s");
+	first = set_of(1, "192.0.2.1");
+	first->active = 5;
+	change("ip:192.0.2.2", "limit 1/s");
+	second = set_of(1, "192.0.2.1");
+	assert_ptr_not_equal(first, second);
+	assert_int_equal(second->active, 5);
+	second->active += 1;
+	change("ip:192.0.2.3", "limit 1/s");
+	first->active -= 2; /* they have looked up the VM before it had another run */
+	second->active -= 1;
+	fake_pass(2);
+	gate_engine_tick(box.e, fake_now());
+	assert_int_equal(set_of(1, "192.0.2.1")->active, 3);
+	fake_pass(2);
+	gate_engine_tick(box.e, fake_now());
+	assert_int_equal(set_of(1, "192.0.2.1")->active, 3);
+}
+
+static void test_a_flow_entered_while_its_override_goes_counts_against_the_vm(void **state)
+{
+	struct gate_flow *flow = &box.g.m.flows[box.g.conf.flow_sets].way[0]; /* slot 1 */
+	struct gate_bucket_set *own = &box.g.m.buckets[gate_bucket_index(&box.g.m, 1, 0)];
+	uint32_t bucket;
+
+	for (int others = 0; others < 2; others++) { /* does the VM have another override? */
+		box_vm(&box, "web1", "ip=192.0.2.0/24");
+		if (others)
+			change("ip:192.0.2.9", "limit 1/s");
+		for (int again = 0; again < 2; again++) { /* do the numbers get another owner? */
+			change("ip:192.0.2.1", "limit 1/s");
+			bucket = bucket_of(1, "192.0.2.1");
+			change("ip:192.0.2.1", "drop");
+			*flow = (struct gate_flow){ .fingerprint = 7,
+						    .state = GATE_FLOW_OPEN,
+						    .bucket = (uint8_t)bucket };
+			own->active = 0;
+			if (again) {
+				change("ip:192.0.2.2", "limit 1/s");
+				assert_int_equal(bucket_of(1, "192.0.2.2"), bucket);
+			} else {
+				/* should it end now, that is no other VM's business */
+				assert_true(gate_bucket_index(&box.g.m, 1, bucket) >=
+					    box.g.conf.max_vms * (box.g.m.scopes + 1));
+				fake_pass(2);
+				gate_engine_tick(box.e, fake_now());
+			}
+			assert_int_equal(flow->bucket, 0);
+			assert_int_equal(own->active, 1);
+		}
+		change("ip:192.0.2.2", "drop");
+		fake_pass(2);
+	}
 }
 
 /* Killed when the entry was written anew and the flows were yet to be moved. */
@@ -472,6 +535,8 @@ int main(void)
 		BOX(test_precedence_5_a_prefix_budget_is_shared_by_whoever_registered_within),
 		BOX(test_an_override_keeps_its_bucket_while_others_come_and_go),
 		BOX(test_flows_of_an_override_that_goes_count_against_the_vm),
+		BOX(test_a_flow_counted_while_sets_are_copied_counts_in_the_copy),
+		BOX(test_a_flow_entered_while_its_override_goes_counts_against_the_vm),
 		BOX(test_flows_of_an_override_that_has_gone_are_moved_at_the_next_start),
 		BOX(test_overrides_without_room_for_a_bucket_spend_the_tight_one),
 		THREE(test_an_override_has_a_set_for_each_scope),
