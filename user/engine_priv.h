@@ -185,8 +185,6 @@ int gate_engine_vm_check(struct gate_engine *e, const struct gate_vm_spec *spec,
 			 const struct vm *old, struct gate_error *err);
 struct vm *gate_engine_vm_make(struct gate_engine *e, const struct gate_vm_spec *spec,
 			       uint32_t slot);
-/* Gives an existing VM another registration and brings the maps to it. */
-void gate_engine_vm_set(struct gate_engine *e, struct vm *vm, const struct gate_vm_spec *spec);
 void gate_engine_vm_remove(struct gate_engine *e, struct vm *vm);
 void gate_engine_vm_free(struct gate_engine *e, struct vm *vm);
 /* Identity: tenant and budget, binding, exempt flags; and with the addresses. */
@@ -204,6 +202,15 @@ void gate_engine_slots_hurry(struct gate_engine *e);
  * ports had while nobody had registered them, rebinds. NULL: no slot left.
  */
 struct vm *gate_engine_vm_register(struct gate_engine *e, const struct gate_vm_spec *spec);
+/*
+ * The three steps of that, each of which is done for all VMs that change at once before the
+ * next, so that what goes from one to another has an owner at every moment: the model, what
+ * the VM has from now on, what it had (`was` is cleared).
+ */
+struct vm *gate_engine_vm_claim(struct gate_engine *e, const struct gate_vm_spec *spec,
+				struct gate_vm_spec *was);
+void gate_engine_vm_take_over(struct gate_engine *e, struct vm *vm);
+void gate_engine_vm_leave(struct gate_engine *e, struct vm *vm, struct gate_vm_spec *was);
 /* The port's record that becomes the VM's own by that, NULL = none. */
 struct rec *gate_engine_vm_inherits(struct gate_engine *e, const struct gate_vm_spec *spec);
 

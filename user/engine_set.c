@@ -304,15 +304,36 @@ static void make_room(struct set_plan *p)
 		gate_engine_slots_hurry(p->e);
 }
 
-static void register_vm(struct set_plan *p, const struct gate_set_item *item)
+static void claim_vm(struct set_plan *p, struct set_change *ch)
 {
-	struct gate_vm_spec spec = item->vm;
+	struct gate_vm_spec spec = ch->item->vm;
 
 	spec.registered = true;
-	if (!gate_engine_vm_register(p->e, &spec))
+	ch->vm = gate_engine_vm_claim(p->e, &spec, &ch->was);
+	if (!ch->vm)
 		gate_engine_problem_set(p->e, "map_full", "vms",
 					"no slot left for vm:%s (max_vms = %u)", spec.name,
 					p->e->m->conf->max_vms);
+}
+
+/* What one VM gives up another may have: it is taken over before it is left. */
+static void register_vms(struct set_plan *p)
+{
+	struct set_change *end = p->changes + p->nvm_changes, *ch;
+
+	for (ch = p->changes; ch < end; ch++)
+		if (ch->item)
+			claim_vm(p, ch);
+	for (ch = p->changes; ch < end; ch++)
+		if (ch->vm)
+			gate_engine_vm_take_over(p->e, ch->vm);
+	for (ch = p->changes; ch < end; ch++)
+		if (ch->vm)
+			gate_engine_vm_leave(p->e, ch->vm, &ch->was);
+	/* In a full table there was no room for some before others had left: once more. */
+	for (ch = p->changes; ch < end; ch++)
+		if (ch->vm)
+			gate_engine_vm_sync(p->e, ch->vm);
 }
 
 /*
@@ -329,18 +350,7 @@ static void put_in_force(struct set_plan *p)
 			gate_engine_vm_remove(p->e,
 					      gate_engine_vm_find(p->e, &p->changes[i].subject));
 	make_room(p);
-	for (size_t i = 0; i < p->nvm_changes; i++)
-		if (p->changes[i].item)
-			register_vm(p, p->changes[i].item);
-	/* One VM may have taken over what another gave up: set once more, in the end. */
-	for (size_t i = 0; i < p->nvm_changes; i++) {
-		struct vm *vm = p->changes[i].item
-					? gate_engine_vm_find(p->e, &p->changes[i].subject)
-					: NULL;
-
-		if (vm)
-			gate_engine_vm_sync(p->e, vm);
-	}
+	register_vms(p);
 	for (size_t i = p->nvm_changes; i < p->nchanges; i++)
 		if (p->changes[i].item)
 			put_own(p, &p->changes[i]);

@@ -10,6 +10,8 @@ struct set_change {
 	struct gate_subject subject;
 	const struct gate_set_item *item; /* NULL: it goes */
 	const struct rec *rec;		  /* what the subject has until then, NULL = nothing */
+	struct vm *vm;			  /* that is registered, NULL = none */
+	struct gate_vm_spec was;	  /* its registration until then */
 };
 
 struct set_plan {

@@ -290,26 +290,6 @@ void gate_engine_vm_sync(struct gate_engine *e, struct vm *vm)
 	sync_owners(e, vm);
 }
 
-void gate_engine_vm_set(struct gate_engine *e, struct vm *vm, const struct gate_vm_spec *spec)
-{
-	struct gate_vm_spec old = vm->spec;
-	struct tenant *left;
-
-	gate_engine_claims_del(e, vm);
-	left = leave_tenant(vm);
-	gate_vm_spec_copy(&vm->spec, spec);
-	gate_engine_claims_put(e, vm);
-	join_tenant(e, vm);
-	gate_engine_vm_sync(e, vm);
-	drop_owners(e, &old);
-	gate_engine_tenant_release(e, left);
-	for (struct port *p = vm->ports; p; p = p->vm_next)
-		p->kept = false;
-	gate_engine_ports_rebind(e, vm, &old);
-	gate_engine_ports_rebind(e, vm, &vm->spec);
-	gate_vm_spec_clear(&old);
-}
-
 void gate_engine_vm_remove(struct gate_engine *e, struct vm *vm)
 {
 	struct gate_subject s;
@@ -419,10 +399,10 @@ static struct vm *new_vm(struct gate_engine *e, const struct gate_vm_spec *spec)
 	return slot ? gate_engine_vm_make(e, &bare, slot) : NULL;
 }
 
-struct vm *gate_engine_vm_register(struct gate_engine *e, const struct gate_vm_spec *spec)
+struct vm *gate_engine_vm_claim(struct gate_engine *e, const struct gate_vm_spec *spec,
+				struct gate_vm_spec *was)
 {
 	struct vm *vm = gate_table_get(&e->vms, spec->name, strlen(spec->name));
-	struct rec *inherited = gate_engine_vm_inherits(e, spec);
 
 	if (vm)
 		vm->moved_from[0] = '\0';
@@ -430,15 +410,50 @@ struct vm *gate_engine_vm_register(struct gate_engine *e, const struct gate_vm_s
 		vm = new_vm(e, spec);
 	if (!vm)
 		return NULL;
-	for (unsigned i = 0; i < spec->nports; i++)
-		absorb(e, vm, spec->ports[i], inherited);
-	gate_engine_vm_set(e, vm, spec);
-	for (unsigned i = 0; i < spec->nports; i++) {
-		struct vm *loner =
-			gate_table_get(&e->loners, spec->ports[i], strlen(spec->ports[i]));
+	*was = vm->spec;
+	gate_engine_claims_del(e, vm);
+	leave_tenant(vm);
+	gate_vm_spec_copy(&vm->spec, spec);
+	gate_engine_claims_put(e, vm);
+	join_tenant(e, vm);
+	return vm;
+}
+
+void gate_engine_vm_take_over(struct gate_engine *e, struct vm *vm)
+{
+	struct rec *inherited = gate_engine_vm_inherits(e, &vm->spec);
+
+	for (unsigned i = 0; i < vm->spec.nports; i++)
+		absorb(e, vm, vm->spec.ports[i], inherited);
+	gate_engine_vm_sync(e, vm);
+}
+
+void gate_engine_vm_leave(struct gate_engine *e, struct vm *vm, struct gate_vm_spec *was)
+{
+	drop_owners(e, was);
+	gate_engine_tenant_release(e, gate_engine_tenant(e, was->tenant));
+	for (struct port *p = vm->ports; p; p = p->vm_next)
+		p->kept = false;
+	gate_engine_ports_rebind(e, vm, was);
+	gate_engine_ports_rebind(e, vm, &vm->spec);
+	for (unsigned i = 0; i < vm->spec.nports; i++) {
+		const char *port = vm->spec.ports[i];
+		struct vm *loner = gate_table_get(&e->loners, port, strlen(port));
 
 		if (loner)
 			gate_engine_loner_remove(e, loner);
 	}
+	gate_vm_spec_clear(was);
+}
+
+struct vm *gate_engine_vm_register(struct gate_engine *e, const struct gate_vm_spec *spec)
+{
+	struct gate_vm_spec was;
+	struct vm *vm = gate_engine_vm_claim(e, spec, &was);
+
+	if (!vm)
+		return NULL;
+	gate_engine_vm_take_over(e, vm);
+	gate_engine_vm_leave(e, vm, &was);
 	return vm;
 }

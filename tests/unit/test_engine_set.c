@@ -5,6 +5,7 @@
 #include "../lib/fakeclock.h"
 #include "mem.h"
 
+#include <bpf/bpf.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -261,6 +262,84 @@ static void test_vms_may_swap_what_they_have(void **state)
 	clear(&l);
 }
 
+static bool has_owner(uint32_t ifindex, uint8_t last)
+{
+	struct gate_mac_owner_key key = { .ifindex = ifindex, .mac = { 0x52, 0x54, [5] = last } };
+	uint32_t slot;
+
+	return !bpf_map_lookup_elem(box.g.m.mac_owner, &key, &slot);
+}
+
+static bool address_has_owner(uint8_t last)
+{
+	struct gate_ip_key key = { .prefixlen = 32 + 128,
+				   .addr = { [10] = 0xff, 0xff, 192, 0, 2, last } };
+	uint32_t slot;
+
+	return !bpf_map_lookup_elem(box.g.m.ip_owner, &key, &slot);
+}
+
+static unsigned looks;
+
+static void look_for_owners(void)
+{
+	struct gate_port port;
+
+	looks++;
+	for (uint8_t i = 1; i <= 3; i++) {
+		assert_true(has_owner(0, i));
+		assert_true(has_owner(5, i));
+		assert_true(address_has_owner(i));
+		assert_true(fake_gate_port(&box.g, 10U + i, &port) && port.slot);
+		assert_true(box.g.m.vms[port.slot].flags & GATE_VM_REGISTERED);
+	}
+}
+
+static void give_ports(struct gate_set_item *item, const char *own)
+{
+	item->vm.ports = gate_alloc(item->vm.nports = 2, sizeof(*item->vm.ports));
+	strcpy(item->vm.ports[0], "trunk");
+	strcpy(item->vm.ports[1], own);
+}
+
+/* In uplink mode and behind a trunk the default policy would have their frames. */
+static void test_what_goes_from_one_vm_to_another_has_an_owner_at_every_moment(void **state)
+{
+	static const char *const names[] = { "a", "b", "c" },
+				 *const taps[] = { "tap1", "tap2", "tap3" },
+				 *const addresses[] = { "192.0.2.1", "192.0.2.2", "192.0.2.3" };
+
+	box.g.c.uplink_mode = true;
+	gate_engine_port_up(box.e, 5, "trunk", 0);
+	for (uint32_t i = 0; i < 3; i++)
+		gate_engine_port_up(box.e, 11 + i, taps[i], 0);
+	for (unsigned turn = 0; turn < 4; turn++) { /* each gets what another had */
+		const unsigned by = turn < 2 ? turn : 4 - turn;
+		struct item_list l = { 0 };
+
+		for (unsigned i = 0; i < 3; i++) {
+			const unsigned n = (i + by) % 3;
+			struct gate_set_item *item = add_vm(&l, names[i]);
+
+			give_ports(item, taps[n]);
+			give_mac(item, (uint8_t)(n + 1));
+			give_ip(item, addresses[n]);
+		}
+		looks = 0;
+		fake_clock_asked = turn ? look_for_owners : NULL;
+		if (apply(&l, false))
+			fail_msg("%s", box.err.message);
+		fake_clock_asked = NULL;
+		assert_true(!turn || looks);
+		look_for_owners();
+		assert_int_equal(box_slot(&box, "mac:52:54:00:00:00:01"),
+				 box_slot(&box, by ? by == 1 ? "vm:c" : "vm:b" : "vm:a"));
+		clear(&l);
+		fake_pass(3);
+		gate_engine_tick(box.e, fake_now());
+	}
+}
+
 /* ---- all or nothing ---- */
 
 static void spoil_twice(struct item_list *l)
@@ -494,6 +573,7 @@ int main(void)
 		BOX(test_a_set_of_other_vms_is_in_force_as_a_whole),
 		BOX(test_ports_that_are_left_take_room),
 		BOX(test_vms_may_swap_what_they_have),
+		BOX(test_what_goes_from_one_vm_to_another_has_an_owner_at_every_moment),
 		BOX(test_a_set_with_one_fault_changes_nothing),
 		BOX(test_a_set_that_cannot_be_saved_changes_nothing),
 		BOX(test_what_has_expired_since_the_export_is_left_out),
