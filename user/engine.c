@@ -24,6 +24,7 @@ int gate_engine_open(struct gate_engine **out, const struct gate_config *c, stru
 	gate_order_init(&e->ip_recs, 17);
 	gate_order_init(&e->dues, 16);
 	e->by_slot = gate_alloc(m->conf->max_vms, sizeof(struct vm *));
+	e->left_ns = gate_alloc(m->conf->max_vms, sizeof(uint64_t));
 	gate_engine_reports_open(e);
 	gate_engine_model_clear(e);
 	gate_engine_ports_adopt(e);
@@ -53,6 +54,7 @@ void gate_engine_close(struct gate_engine *e)
 	gate_engine_reports_close(e);
 	free(e->retired);
 	free(e->by_slot);
+	free(e->left_ns);
 	free(e);
 }
 

@@ -245,9 +245,17 @@ static void change_identity(struct gate_engine *e, struct vm *vm, const struct g
 		start_anew(e, vm, s, mac_word(ev->mac));
 }
 
+/* Who did it. The ring may still hold what the slot's last VM did: that one is nobody's now. */
+static struct vm *vm_of(const struct gate_engine *e, const struct gate_event *ev)
+{
+	if (ev->slot >= e->m->conf->max_vms || ev->time < e->left_ns[ev->slot])
+		return NULL;
+	return e->by_slot[ev->slot];
+}
+
 /*
- * Is the event about this VM as it is now? The ring may still hold what the slot's
- * last VM did, and more than one event about a change that was seen to already.
+ * Is the event about this VM as it is now? The ring may still hold one about another port,
+ * and more than one about a change that was seen to already.
  */
 static bool is_news(const struct gate_engine *e, const struct vm *vm, const struct gate_event *ev)
 {
@@ -257,7 +265,7 @@ static bool is_news(const struct gate_engine *e, const struct vm *vm, const stru
 
 void gate_engine_event(struct gate_engine *e, const struct gate_event *ev)
 {
-	struct vm *vm = ev->slot < e->m->conf->max_vms ? e->by_slot[ev->slot] : NULL;
+	struct vm *vm = vm_of(e, ev);
 	struct gate_subject s;
 	bool first;
 

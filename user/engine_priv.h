@@ -102,6 +102,7 @@ struct gate_engine {
 	struct gate_order dues;		       /* time, address of the record -> struct rec */
 	unsigned ip_len[129], ip_rec_len[129]; /* how many of each prefix length */
 	struct vm **by_slot;		       /* [max_vms] */
+	uint64_t *left_ns;		       /* [max_vms] when the slot's last VM left it */
 	struct gate_pool slots, tenant_ids, overrides;
 	uint64_t visit;
 

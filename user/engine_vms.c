@@ -50,9 +50,10 @@ void gate_engine_slot_retire(struct gate_engine *e, uint32_t slot)
 	gate_engine_reports_end(e, slot);
 	gate_sync_vm_retire(e->sync, slot);
 	e->by_slot[slot] = NULL;
+	e->left_ns[slot] = gate_clock_mono_ns();
 	e->retired = gate_realloc(e->retired, e->nretired + 1, sizeof(*e->retired));
 	e->retired[e->nretired++] =
-		(struct retired_slot){ .slot = slot, .since = gate_clock_mono_ns() };
+		(struct retired_slot){ .slot = slot, .since = e->left_ns[slot] };
 }
 
 static void add_counters(struct gate_counters *to, const struct gate_counters *c)

@@ -213,6 +213,31 @@ static void test_a_set_of_other_vms_is_in_force_as_a_whole(void **state)
 	clear(&l);
 }
 
+/* In a full table a slot gets its next VM while the ring may still hold what the last one did. */
+static void test_old_events_are_not_told_of_the_next_vm_of_a_slot(void **state)
+{
+	struct gate_event ev = { .type = GATE_E_REFUSED, .reason = GATE_R_BLOCKED, .family = 4 };
+	struct item_list l = { 0 };
+	char name[16];
+
+	for (int i = 0; i < 15; i++) {
+		snprintf(name, sizeof(name), "old%d", i);
+		assert_int_equal(box_vm(&box, name, ""), 0);
+		snprintf(name, sizeof(name), "new%d", i);
+		add_vm(&l, name);
+	}
+	ev.slot = (uint32_t)box_slot(&box, "vm:old3");
+	ev.time = gate_clock_mono_ns();
+	fake_pass(1);
+	assert_int_equal(apply(&l, false), 0);
+	gate_engine_event(box.e, &ev);
+	assert_string_equal(box_notice(&box, GATE_N_REFUSED)->subject, "unknown");
+	ev.time = gate_clock_mono_ns();
+	gate_engine_event(box.e, &ev);
+	assert_memory_equal(box_notice(&box, GATE_N_REFUSED)->subject, "vm:new", 6);
+	clear(&l);
+}
+
 /* A VM that goes leaves its ports, which are VMs of their own then, unless another has them. */
 static void test_ports_that_are_left_take_room(void **state)
 {
@@ -571,6 +596,7 @@ int main(void)
 		BOX(test_what_was_exported_applies_without_a_difference),
 		BOX(test_what_is_not_in_the_set_goes),
 		BOX(test_a_set_of_other_vms_is_in_force_as_a_whole),
+		BOX(test_old_events_are_not_told_of_the_next_vm_of_a_slot),
 		BOX(test_ports_that_are_left_take_room),
 		BOX(test_vms_may_swap_what_they_have),
 		BOX(test_what_goes_from_one_vm_to_another_has_an_owner_at_every_moment),
