@@ -106,6 +106,22 @@ static bool is_ours(const struct gate_bpf *b, const char *dir)
 
 /* ---- what is still to be brought over ---- */
 
+static uint64_t revision_of(const struct gate_upgrade *u)
+{
+	return gate_upgrade_conf(u)->revision;
+}
+
+/* The first one has the latest policy: that is what was in force before. */
+static void add_source(struct gate_bpf *b, struct gate_upgrade *u)
+{
+	b->source = gate_realloc(b->source, b->nsources + 1, sizeof(struct gate_upgrade *));
+	b->source[b->nsources++] = u;
+	if (revision_of(u) <= revision_of(b->source[0]))
+		return;
+	b->source[b->nsources - 1] = b->source[0];
+	b->source[0] = u;
+}
+
 /* Takes up one set that is not in force (any more) as a source. */
 static int take_source(struct gate_bpf *b, const char *dir, bool spare, void *arg)
 {
@@ -123,8 +139,7 @@ static int take_source(struct gate_bpf *b, const char *dir, bool spare, void *ar
 	if (err)
 		return err;
 	gate_upgrade_carry(u, &b->maps);
-	b->source = gate_realloc(b->source, b->nsources + 1, sizeof(struct gate_upgrade *));
-	b->source[b->nsources++] = u;
+	add_source(b, u);
 	return 0;
 }
 
@@ -213,7 +228,7 @@ static int compare_set(struct gate_bpf *b, const char *dir, bool spare, void *ar
 		found->err = err;
 		return 0;
 	}
-	const uint64_t revision = gate_upgrade_conf(u)->revision;
+	const uint64_t revision = revision_of(u);
 	if (!*found->dir || revision > found->revision) {
 		snprintf(found->dir, sizeof(found->dir), "%s", dir);
 		found->revision = revision;
@@ -381,7 +396,10 @@ int gate_bpf_roll_back(struct gate_bpf *b)
 	/* those of another ABI have never left their place */
 	if (err || strncmp(dir, spare, strlen(spare)) != 0)
 		return err;
-	return gate_pins_swap(dir, maps);
+	err = gate_pins_swap(dir, maps);
+	if (!err)
+		b->maps.conf->revision = 0; /* only counts and flows are to be had from it */
+	return err;
 }
 
 void gate_bpf_settle(struct gate_bpf *b)

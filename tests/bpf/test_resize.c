@@ -363,6 +363,7 @@ static void test_resize_rolled_back(void **state)
 	const uint32_t from_vm = b->id[GATE_FROM_VM];
 	assert_false(gate_bpf_can_roll_back(b));
 	populate(b);
+	b->maps.conf->revision = 7;
 	gate_bpf_close(b);
 
 	c = small;
@@ -373,16 +374,22 @@ static void test_resize_rolled_back(void **state)
 		uint32_t len = sizeof(info);
 
 		b = bpfbox_open(&c);
+		gate_bpf_close(b); /* killed; and a directory may list them in any order */
+		nsbox_run("cd %s/" NSBOX_ABI " && mv maps-old ../aside && mv ../aside maps-old",
+			  c.pin);
+		b = bpfbox_open(&c);
 		assert_true(gate_bpf_can_roll_back(b));
 		assert_int_equal(bpf_obj_get_info_by_fd(b->before[GATE_FROM_VM], &info, &len), 0);
 		assert_int_equal(info.id, from_vm);
 		b->maps.counters[SLOT].flows_admitted += 1;
+		b->maps.conf->revision++; /* as the engine does at its start */
 		gate_bpf_call_off(b, 60);
 		assert_int_equal(gate_bpf_roll_back(b), 0);
 		gate_bpf_close(b);
 		assert_int_equal(gate_pins_path(maps, "%s/" NSBOX_ABI "/maps", c.pin), 0);
 		assert_int_equal(gate_maps_read_conf(maps, &conf), 0);
 		assert_int_equal(conf.max_vms, 64);
+		assert_int_equal(conf.revision, 7);
 	}
 
 	/* what the new ones have counted meanwhile comes back, and their flows may go on */
