@@ -21,6 +21,9 @@ static void recover_port_of(const struct port_search *search, uint32_t ifindex, 
 
 	if (slot != search->slot || !if_indextoname(ifindex, name))
 		return;
+	/* the host end of a firewall pair: it has its tap's entry, see gate_ports_mirror() */
+	if (!strncmp(name, "fwpr", 4))
+		return;
 	for (unsigned i = 0; i < spec->nports; i++)
 		if (!strcmp(spec->ports[i], name)) /* several MACs behind one trunk */
 			return;
