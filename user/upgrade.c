@@ -13,6 +13,20 @@ static uint32_t slots(const struct gate_upgrade *u)
 	return gate_common(u->old.max_vms, u->new.max_vms);
 }
 
+/*
+ * An upgrade that can neither be finished nor called off stays open while VMs come and go.
+ * What an old program still does for one that has gone is none of its slot's next VM's.
+ */
+bool gate_upgrade_same_vm(const struct gate_upgrade *u, const struct gate_maps *to, uint32_t slot)
+{
+	char name[GATE_NAME_LEN];
+
+	if (!u->map[GATE_MAP_names].base)
+		return true;
+	return !memcmp(gate_source_at(u, GATE_MAP_names, slot, name), to->names[slot],
+		       sizeof(name));
+}
+
 /* ---- places: handle bases, bucket ids, bucket indices ---- */
 
 /* Where a handle base of the old maps lies in the new; 0 = it has no place there. */
@@ -241,6 +255,8 @@ static void merge_own_buckets(const struct gate_upgrade *u, struct gate_maps *to
 {
 	const uint32_t o = u->old.scopes, n = u->new.scopes;
 
+	if (!gate_upgrade_same_vm(u, to, slot))
+		return;
 	for (uint32_t id = 0; id <= o; id++)
 		merge_bucket_at(u, &to->buckets[slot * (n + 1) + gate_upgrade_bucket_id(u, id)],
 				slot * (o + 1) + id);
@@ -300,6 +316,8 @@ static void merge_vms(const struct gate_upgrade *u, struct gate_maps *to)
 		const struct gate_vm *from = gate_source_at(u, GATE_MAP_vms, slot, &buf);
 		struct gate_vm *vm = &to->vms[slot];
 		uint64_t none = 0;
+		if (!gate_upgrade_same_vm(u, to, slot))
+			continue;
 		__atomic_compare_exchange_n((uint64_t *)&vm->first_mac, &none, from->first_mac,
 					    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}

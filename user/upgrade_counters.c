@@ -50,10 +50,11 @@ void gate_upgrade_counters(const struct gate_upgrade *u, struct gate_maps *to)
 	const uint32_t nports = gate_common(u->old.nports, u->new.nports);
 
 	for (uint32_t slot = 0; slot < slots; slot++) {
-		move_element(u, GATE_MAP_counters, slot, &to->counters[slot], last_reply);
+		const uint32_t mine = gate_upgrade_same_vm(u, to, slot) ? slot : GATE_SLOT_UNKNOWN;
+		move_element(u, GATE_MAP_counters, slot, &to->counters[mine], last_reply);
 		for (uint32_t p = 0; p < nports && nports > 1; p++)
 			move_element(u, GATE_MAP_port_counters, slot * u->old.nports + p,
-				     &to->port_counters[slot * u->new.nports + p], none);
+				     &to->port_counters[mine * u->new.nports + p], none);
 	}
 	move_element(u, GATE_MAP_global, 0, to->global, none);
 }

@@ -76,10 +76,9 @@ static void merge_flow(const struct gate_upgrade *u, struct gate_maps *to, size_
 		put_flow(u, to, slot, &to->flows[set], from);
 }
 
-static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to, size_t slot,
-			size_t nslots)
+static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to, size_t slot)
 {
-	const size_t end = (slot + nslots) * u->old.flow_sets;
+	const size_t end = (slot + 1) * u->old.flow_sets;
 	struct gate_flow_set buf;
 
 	if (u->old.flow_sets != u->new.flow_sets)
@@ -93,10 +92,9 @@ static void merge_flows(const struct gate_upgrade *u, struct gate_maps *to, size
 	}
 }
 
-static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *to, size_t slot,
-			       size_t nslots)
+static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *to, size_t slot)
 {
-	const size_t end = (slot + nslots) * u->old.dest_sets;
+	const size_t end = (slot + 1) * u->old.dest_sets;
 	struct gate_dest_set buf;
 
 	if (u->old.dest_sets != u->new.dest_sets)
@@ -113,6 +111,10 @@ static void merge_destinations(const struct gate_upgrade *u, struct gate_maps *t
 void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
 			uint32_t nslots)
 {
-	merge_flows(u, to, slot, nslots);
-	merge_destinations(u, to, slot, nslots);
+	for (uint32_t end = slot + nslots; slot < end; slot++) {
+		if (!gate_upgrade_same_vm(u, to, slot))
+			continue;
+		merge_flows(u, to, slot);
+		merge_destinations(u, to, slot);
+	}
 }

@@ -46,6 +46,9 @@ static inline uint32_t gate_common(uint32_t a, uint32_t b)
 /* Bucket set id of the source in the target; see upgrade.c. */
 uint32_t gate_upgrade_bucket_id(const struct gate_upgrade *u, uint32_t id);
 
+/* Is the slot's VM in the target the one that it was in the source? See upgrade.c. */
+bool gate_upgrade_same_vm(const struct gate_upgrade *u, const struct gate_maps *to, uint32_t slot);
+
 /* upgrade_flows.c: flows and destinations of these VMs go on where they were. */
 void gate_upgrade_flows(const struct gate_upgrade *u, struct gate_maps *to, uint32_t slot,
 			uint32_t nslots);

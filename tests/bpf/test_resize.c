@@ -351,6 +351,35 @@ static void test_resize_carries_one_vm(void **state)
 	gate_bpf_close(b);
 }
 
+/* One that is neither finished nor called off: an old program counts on, its VM has gone. */
+static void test_resize_stays_open(void **state)
+{
+	struct gate_config c;
+	struct gate_maps old;
+	struct gate_sizes sizes;
+	struct gate_bpf *b = open_grown(&c, &old, &sizes);
+	const uint32_t set = gate_bucket_index(&b->maps, SLOT, 0);
+
+	strcpy(b->maps.names[SLOT], "web2"); /* the slot's next VM */
+	memset(&b->maps.counters[SLOT], 0, sizeof(b->maps.counters[SLOT]));
+	memset(&b->maps.buckets[set], 0, sizeof(b->maps.buckets[set]));
+	old.counters[SLOT].flows_admitted = 5;
+	old.buckets[gate_bucket_index(&old, SLOT, 0)].tat[0] = 9000;
+	old.flows[SLOT * old.conf->flow_sets + 5].way[0] =
+		(struct gate_flow){ .fingerprint = 0x55, .state = GATE_FLOW_OPEN };
+	old.counters[SLOT + 1].flows_admitted = 6;
+	gate_bpf_carry(b, SLOT);
+	gate_bpf_carry(b, GATE_SLOT_ANY);
+	assert_int_equal(b->maps.counters[SLOT].flows_admitted, 0);
+	assert_int_equal(b->maps.counters[GATE_SLOT_UNKNOWN].flows_admitted, 5);
+	assert_int_equal(b->maps.counters[SLOT + 1].flows_admitted, 6);
+	assert_int_equal(b->maps.buckets[set].tat[0], 0);
+	assert_int_equal(b->maps.buckets[set].active, 0);
+	gate_maps_close(&old, &sizes);
+	gate_bpf_settle(b);
+	gate_bpf_close(b);
+}
+
 /* An upgrade that is called off: the maps and programs of before are found in their place. */
 static void test_resize_rolled_back(void **state)
 {
@@ -453,6 +482,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_resize_one_map, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_words_of_each_cpu, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_carries_one_vm, bpfbox_remove),
+		cmocka_unit_test_teardown(test_resize_stays_open, bpfbox_remove),
 		cmocka_unit_test_teardown(test_resize_rolled_back, bpfbox_remove),
 		cmocka_unit_test_teardown(test_programs_go_back, bpfbox_remove),
 	};
