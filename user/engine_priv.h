@@ -48,6 +48,7 @@ struct vm {
 	struct port *ports; /* that are there now, by port.vm_next */
 	uint64_t gone_ns;   /* unregistered: since when its port is away, 0 = there */
 	uint64_t saved;	    /* sum of the counters when last saved */
+	bool mac_unsaved;   /* the store may have another first_mac than the record */
 	uint64_t idle_at;   /* packets_from_vm when its flow table was last found empty */
 	bool swept_empty;
 	bool learned_unsaved;
@@ -370,10 +371,12 @@ void gate_engine_reports_end(struct gate_engine *e, uint32_t slot);
 /* A record of the ring. True: the VM's first refusal for 24 hours. */
 bool gate_engine_reports_event(struct gate_engine *e, const struct gate_subject *s,
 			       const struct gate_event *ev, int64_t time_ms);
-/* Within a transaction: what the slot did since, and all that waits. */
+/* Within a transaction: what the slot did since, and all that waits; `end` when it is over. */
+void gate_engine_reports_begin(struct gate_engine *e);
 int gate_engine_reports_save_slot(struct gate_engine *e, uint32_t slot, const char *subject,
 				  const struct gate_counters *now);
 int gate_engine_reports_save(struct gate_engine *e);
+void gate_engine_reports_end_save(struct gate_engine *e, bool saved);
 /* Has an hour ended since its counts were saved? */
 bool gate_engine_reports_due(const struct gate_engine *e, int64_t now);
 

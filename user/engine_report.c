@@ -43,7 +43,9 @@ struct late {
 struct reports {
 	struct gate_table tried; /* subject -> struct tried */
 	unsigned npending;
-	struct base *base; /* by slot */
+	struct base *base;   /* by slot */
+	struct base *before; /* the same before the save that goes on */
+	bool saving;
 	struct rename *renames;
 	unsigned nrenames;
 	struct late *late; /* of slots that have gone */
@@ -66,6 +68,7 @@ void gate_engine_reports_open(struct gate_engine *e)
 {
 	e->reports = gate_alloc(1, sizeof(*e->reports));
 	e->reports->base = gate_alloc(e->m->conf->max_vms, sizeof(struct base));
+	e->reports->before = gate_alloc(e->m->conf->max_vms, sizeof(struct base));
 	e->reports->saved_hour = hour_of(engine_now_s());
 }
 
@@ -80,6 +83,7 @@ void gate_engine_reports_close(struct gate_engine *e)
 	}
 	gate_table_clear(&e->reports->tried);
 	free(e->reports->base);
+	free(e->reports->before);
 	free(e->reports->renames);
 	free(e->reports->late);
 	free(e->reports);
@@ -288,22 +292,16 @@ void gate_engine_reports_rename(struct gate_engine *e, const char *port, const c
 	}
 }
 
-/* ---- into the store ---- */
+/* ---- into the store: forgotten here only once the transaction is through ---- */
 
-static int save_refusals(struct gate_engine *e, const char *subject, struct tried *t)
+static int save_refusals(struct gate_engine *e, const char *subject, const struct tried *t)
 {
-	for (unsigned i = 0; i < t->npending; i++) {
-		int r = gate_store_put_refusal(e->store, subject, t->place, &t->pending[i], NULL);
+	int r = 0;
 
-		if (r)
-			return r;
-		t->place = (t->place + 1) % GATE_REPORT_REFUSALS;
-	}
-	e->reports->npending -= t->npending;
-	free(t->pending);
-	t->pending = NULL;
-	t->npending = t->size = 0;
-	return 0;
+	for (unsigned i = 0; i < t->npending && !r; i++)
+		r = gate_store_put_refusal(e->store, subject, (t->place + i) % GATE_REPORT_REFUSALS,
+					   &t->pending[i], NULL);
+	return r;
 }
 
 static int save_all_refusals(struct gate_engine *e)
@@ -321,24 +319,24 @@ static int save_all_refusals(struct gate_engine *e)
 	return r;
 }
 
+static unsigned renames_at_once(const struct reports *p)
+{
+	return p->nrenames < RENAMES_A_SAVE ? p->nrenames : RENAMES_A_SAVE;
+}
+
 static int save_renames(struct gate_engine *e)
 {
 	struct reports *p = e->reports;
 	int64_t since = engine_now_s() - KEEP_S;
-	unsigned done = 0;
 	int r = 0;
 
-	for (; !r && done < p->nrenames && done < RENAMES_A_SAVE; done++) {
-		const struct rename *n = &p->renames[done];
+	for (unsigned i = 0; !r && i < renames_at_once(p); i++) {
+		const struct rename *n = &p->renames[i];
 
 		r = gate_store_move_reports(e->store, n->from, n->to, since, NULL);
 		/* its counts are in the VM's row now */
 		if (!r)
 			r = gate_store_del_counters(e->store, n->from, NULL);
-	}
-	if (!r && done) {
-		p->nrenames -= done;
-		memmove(p->renames, p->renames + done, p->nrenames * sizeof(*p->renames));
 	}
 	return r;
 }
@@ -350,8 +348,6 @@ static int save_late(struct gate_engine *e)
 
 	for (unsigned i = 0; i < p->nlate && !r; i++)
 		r = gate_store_add_hour(e->store, p->late[i].subject, &p->late[i].hour, NULL);
-	if (!r)
-		p->nlate = 0;
 	return r;
 }
 
@@ -386,6 +382,14 @@ static int prune(struct gate_engine *e)
 	return r;
 }
 
+void gate_engine_reports_begin(struct gate_engine *e)
+{
+	struct reports *p = e->reports;
+
+	memcpy(p->before, p->base, e->m->conf->max_vms * sizeof(*p->base));
+	p->saving = true;
+}
+
 int gate_engine_reports_save(struct gate_engine *e)
 {
 	int r = save_renames(e);
@@ -394,9 +398,42 @@ int gate_engine_reports_save(struct gate_engine *e)
 		r = save_late(e);
 	if (!r)
 		r = save_all_refusals(e);
-	if (!r)
-		r = prune(e);
-	if (!r)
-		e->reports->saved_hour = hour_of(engine_now_s());
-	return r;
+	return r ? r : prune(e);
+}
+
+static void forget_refusals(struct reports *p)
+{
+	struct gate_table_iter it = { 0 };
+	struct gate_table_entry *at;
+
+	while (p->npending && (at = gate_table_next(&p->tried, &it))) {
+		struct tried *t = at->value;
+
+		p->npending -= t->npending;
+		t->place = (t->place + t->npending) % GATE_REPORT_REFUSALS;
+		free(t->pending);
+		t->pending = NULL;
+		t->npending = t->size = 0;
+	}
+}
+
+void gate_engine_reports_end_save(struct gate_engine *e, bool saved)
+{
+	struct reports *p = e->reports;
+	unsigned done = renames_at_once(p);
+
+	if (!p->saving)
+		return;
+	p->saving = false;
+	if (!saved) {
+		memcpy(p->base, p->before, e->m->conf->max_vms * sizeof(*p->base));
+		return;
+	}
+	if (done) {
+		p->nrenames -= done;
+		memmove(p->renames, p->renames + done, p->nrenames * sizeof(*p->renames));
+	}
+	p->nlate = 0;
+	forget_refusals(p);
+	p->saved_hour = hour_of(engine_now_s());
 }

@@ -217,17 +217,21 @@ static int save_slot(struct gate_engine *e, uint32_t slot, const char *subject, 
 /* Whose policy waits for a MAC must know that MAC after a reboot, too. */
 static int save_first_mac(struct gate_engine *e, struct vm *vm)
 {
+	const uint64_t mac = e->m->vms[vm->slot].first_mac;
 	struct gate_subject s;
 	struct rec *rec;
+	int r;
 
 	if (vm->spec.registered)
 		return 0;
 	gate_engine_vm_subject(vm, &s);
 	rec = gate_engine_rec(e, &s);
-	if (!rec || rec->first_mac == e->m->vms[vm->slot].first_mac)
+	if (!rec || (rec->first_mac == mac && !vm->mac_unsaved))
 		return 0;
-	rec->first_mac = e->m->vms[vm->slot].first_mac;
-	return gate_engine_save_rec(e, rec, NULL);
+	rec->first_mac = mac;
+	r = gate_engine_save_rec(e, rec, NULL);
+	vm->mac_unsaved = r != 0;
+	return r;
 }
 
 static int save_all_counters(struct gate_engine *e)
@@ -235,6 +239,7 @@ static int save_all_counters(struct gate_engine *e)
 	char text[GATE_SUBJECT_LEN + 4];
 	int r = gate_store_put_counters(e->store, "", &e->gone, NULL);
 
+	gate_engine_reports_begin(e);
 	if (!r)
 		r = save_slot(e, GATE_SLOT_UNKNOWN, "unknown", &e->unknown_saved);
 	for (uint32_t slot = 1; slot < e->m->conf->max_vms && !r; slot++) {
@@ -255,18 +260,28 @@ static int save_all_counters(struct gate_engine *e)
 static void forget_saved(struct gate_engine *e)
 {
 	e->unknown_saved = 0;
-	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++)
-		if (e->by_slot[slot])
-			e->by_slot[slot]->saved = 0;
+	for (uint32_t slot = 1; slot < e->m->conf->max_vms; slot++) {
+		struct vm *vm = e->by_slot[slot];
+
+		if (!vm)
+			continue;
+		vm->saved = 0;
+		vm->mac_unsaved = true;
+	}
+}
+
+/* What fails takes back what was written before it. */
+static void end_counters(struct gate_engine *e, bool saved)
+{
+	gate_engine_reports_end_save(e, saved);
+	if (!saved)
+		forget_saved(e);
 }
 
 void gate_engine_save_counters(struct gate_engine *e)
 {
-	if (gate_engine_save_begin(e, NULL))
-		return;
-	/* what fails takes back those that were written before it */
-	if (gate_engine_save_end(e, save_all_counters(e), NULL))
-		forget_saved(e);
+	if (gate_engine_save_begin(e, NULL) == 0)
+		end_counters(e, gate_engine_save_end(e, save_all_counters(e), NULL) == 0);
 }
 
 void gate_engine_save_gone(struct gate_engine *e)
@@ -405,10 +420,9 @@ static void heal(struct gate_engine *e)
 		r = e->unsaved ? write_all(e, &err) : write_trial(e, &err);
 		if (!r)
 			r = gate_store_commit(e->store, &err);
-		if (r) {
+		if (r)
 			gate_store_rollback(e->store);
-			forget_saved(e);
-		}
+		end_counters(e, !r);
 	}
 	if (r) {
 		broken(e, &err);

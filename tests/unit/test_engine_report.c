@@ -8,6 +8,7 @@
 #include "../lib/enginebox.h"
 #include "../lib/fakeclock.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,74 @@ static void hours_that_lie_apart_come_along(void **state)
 	assert_string_equal(report("port:tap1", 30 * DAY), "*0");
 }
 
+static void run(const char *query)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(box.g.store, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, query, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* The last statement of a save fails, so that all before it is taken back. */
+static void break_saves(void)
+{
+	run("CREATE TRIGGER t BEFORE INSERT ON refusals WHEN NEW.subject = 'port:tap2' "
+	    "BEGIN SELECT RAISE(ABORT, 'full'); END");
+	refuse("port:tap2", GATE_E_REFUSED, 9);
+}
+
+static void what_a_failed_save_took_back_is_saved_later(void **state)
+{
+	gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+	gate_engine_port_up(box.e, 9, "tap3", GATE_PORT_VM);
+	counters("port:tap3")->flows_blocked += 2;
+	assert_string_equal(report("port:tap3", DAY), "0/2 *0");
+	break_saves();
+	counters("port:tap1")->flows_blocked += 3;
+	counters("port:tap3")->flows_blocked += 4;
+	refuse("port:tap1", GATE_E_REFUSED, 1);
+	refuse("port:tap1", GATE_E_REFUSED, 2);
+	assert_int_equal(box_vm(&box, "web3", "port=tap3"), 0);
+	assert_int_equal(box_vm(&box, "web4", ""), 0);
+	counters("vm:web4")->flows_blocked += 5;
+	assert_int_equal(box_del(&box, "web4"), 0);
+	for (unsigned i = 0; i < 3; i++) /* saved in vain, and again, and again */
+		pass(61);
+	assert_non_null(strstr(box_problems(&box), "store: "));
+	run("DROP TRIGGER t");
+	pass(61);
+	pass(61);
+	assert_string_equal(box_problems(&box), "");
+	assert_string_equal(report("port:tap1", DAY), "0/3 *2");
+	assert_string_equal(report("vm:web3", DAY), "0/2 0/4 *0");
+	assert_int_equal(box_vm(&box, "web4", ""), 0);
+	assert_string_equal(report("vm:web4", DAY), "0/5 *0");
+	box_restart(&box, true);
+	gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+	assert_string_equal(report("port:tap1", DAY), "0/3 *2");
+}
+
+/* Whose policy waits for a MAC would wait for none after a reboot. */
+static void a_mac_that_a_failed_save_took_back_is_saved_later(void **state)
+{
+	const uint64_t mac = GATE_MAC_SEEN | 0x010000005452;
+	__u64 *first = &box.g.m.vms[box_slot(&box, "port:tap1")].first_mac;
+
+	assert_int_equal(box_change(&box, fake_now(), "port:tap1", "allow"), 0);
+	gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+	*first = mac;
+	break_saves();
+	pass(61);
+	run("DROP TRIGGER t");
+	pass(61);
+	pass(61);
+	assert_string_equal(box_problems(&box), "");
+	box_restart(&box, true);
+	gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+	assert_true(box.g.m.vms[box_slot(&box, "port:tap1")].first_mac == mac);
+}
+
 static void reports_of_nobody(void **state)
 {
 	static const struct {
@@ -388,6 +457,8 @@ int main(void)
 		TEST(old_rows_go),
 		TEST(a_port_brings_its_report_to_the_vm),
 		TEST(hours_that_lie_apart_come_along),
+		TEST(what_a_failed_save_took_back_is_saved_later),
+		TEST(a_mac_that_a_failed_save_took_back_is_saved_later),
 		TEST(reports_of_nobody),
 		TEST(undo_of_each_kind_of_change),
 		TEST(undo_of_registrations),
