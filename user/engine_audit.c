@@ -228,12 +228,12 @@ void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *n,
 	end_before(&b, n);
 }
 
-void gate_engine_audit_undo(struct audit_note *n, const struct gate_actor *who,
-			    const struct gate_subject *subject, const struct audit_undo *undo)
+void gate_engine_audit_undo(struct audit_note *n, const struct gate_subject *subject,
+			    const struct audit_undo *undo)
 {
 	json_t *o = json_pack("{s:I}", "undoes", (json_int_t)undo->id);
 
-	begin(n, who, subject, "undo", undo->reason);
+	begin(n, undo->who, subject, "undo", undo->reason);
 	n->detail = json_dumps(o, JSON_COMPACT);
 	n->row.detail = n->detail ? n->detail : "{}";
 	json_decref(o);

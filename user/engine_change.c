@@ -350,14 +350,13 @@ int gate_engine_change(struct gate_engine *e, const struct gate_actor *who,
 	return r;
 }
 
-int gate_engine_put_own_as(struct gate_engine *e, const struct gate_actor *who,
-			   const struct gate_own *own, const struct audit_undo *undo,
-			   struct gate_error *err)
+int gate_engine_put_own_as(struct gate_engine *e, const struct gate_own *own,
+			   const struct audit_undo *undo, struct gate_error *err)
 {
 	struct audit_note note;
 	int r;
 
-	gate_engine_audit_undo(&note, who, &own->subject, undo);
+	gate_engine_audit_undo(&note, &own->subject, undo);
 	r = put(e, own, &note, err);
 	gate_engine_audit_clear(&note);
 	return r;

@@ -295,11 +295,14 @@ void gate_engine_audit_before_own(struct gate_engine *e, struct audit_note *n,
 				  const struct gate_subject *s, const struct rec *rec);
 /* The change takes back another. */
 struct audit_undo {
+	const struct gate_actor *who;
 	int64_t id;
 	const char *reason;
+	const struct gate_own *own; /* put back together with a registration */
+	unsigned nown;
 };
-void gate_engine_audit_undo(struct audit_note *n, const struct gate_actor *who,
-			    const struct gate_subject *subject, const struct audit_undo *undo);
+void gate_engine_audit_undo(struct audit_note *n, const struct gate_subject *subject,
+			    const struct audit_undo *undo);
 void gate_engine_audit_clear(struct audit_note *n);
 int gate_engine_save_audit(struct gate_engine *e, const struct audit_note *n,
 			   struct gate_error *err);
@@ -345,14 +348,12 @@ void gate_engine_store_close(struct gate_engine *e);
 
 /* ---- undo: the same changes under its name ---- */
 
-int gate_engine_put_own_as(struct gate_engine *e, const struct gate_actor *who,
-			   const struct gate_own *own, const struct audit_undo *undo,
-			   struct gate_error *err);
-int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_actor *who,
-			  const struct gate_vm_spec *vm, const struct audit_undo *undo,
-			  struct gate_error *err);
-int gate_engine_vm_del_as(struct gate_engine *e, const struct gate_actor *who, const char *name,
+int gate_engine_put_own_as(struct gate_engine *e, const struct gate_own *own,
+			   const struct audit_undo *undo, struct gate_error *err);
+int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_vm_spec *vm,
 			  const struct audit_undo *undo, struct gate_error *err);
+int gate_engine_vm_del_as(struct gate_engine *e, const char *name, const struct audit_undo *undo,
+			  struct gate_error *err);
 
 /* ---- what VMs tried (engine_report.c) ---- */
 

@@ -53,8 +53,48 @@ static int save_inherited(struct gate_engine *e, const struct gate_vm_spec *spec
 	return r;
 }
 
+/* A policy that an undo puts back beside the registration of `vm`, whose note tells of it. */
+static int save_back(struct gate_engine *e, const struct gate_own *own,
+		     const struct gate_subject *vm, const struct audit_undo *undo,
+		     struct gate_error *err)
+{
+	struct audit_note note;
+	/* what of its own the transaction has written before gives way */
+	int r = gate_store_del_own(e->store, &own->subject, err);
+
+	if (!r)
+		r = gate_engine_save_own(e, own, err);
+	if (r || gate_subject_compare(&own->subject, vm) == 0)
+		return r;
+	gate_engine_audit_undo(&note, &own->subject, undo);
+	gate_engine_audit_before_own(e, &note, &own->subject, gate_engine_rec(e, &own->subject));
+	r = gate_engine_save_audit(e, &note, err);
+	gate_engine_audit_clear(&note);
+	return r;
+}
+
+static int save_all_back(struct gate_engine *e, const struct gate_subject *vm,
+			 const struct audit_undo *undo, struct gate_error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; undo && i < undo->nown && !r; i++)
+		r = save_back(e, &undo->own[i], vm, undo, err);
+	return r;
+}
+
+static void install_back(struct gate_engine *e, const struct audit_note *note,
+			 const struct audit_undo *undo)
+{
+	for (unsigned i = 0; undo && i < undo->nown; i++) {
+		gate_engine_install(e, &undo->own[i]);
+		gate_engine_tell_audit(e, GATE_N_POLICY, &undo->own[i].subject, &note->row);
+	}
+}
+
 static int save_put(struct gate_engine *e, const struct gate_vm_spec *spec,
-		    const struct audit_note *note, struct gate_error *err)
+		    const struct gate_subject *vm, const struct audit_note *note,
+		    const struct audit_undo *undo, struct gate_error *err)
 {
 	int r = gate_engine_save_begin(e, err);
 
@@ -64,12 +104,14 @@ static int save_put(struct gate_engine *e, const struct gate_vm_spec *spec,
 	if (!r)
 		r = save_inherited(e, spec, err);
 	if (!r)
+		r = save_all_back(e, vm, undo, err);
+	if (!r)
 		r = gate_engine_save_audit(e, note, err);
 	return gate_engine_save_end(e, r, err);
 }
 
 static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
-	       const struct audit_note *note, struct gate_error *err)
+	       const struct audit_note *note, const struct audit_undo *undo, struct gate_error *err)
 {
 	struct gate_subject s = { .kind = GATE_S_VM };
 	struct gate_error why;
@@ -80,7 +122,7 @@ static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
 	/* The tenant's number is part of what is saved. */
 	if (spec->tenant[0])
 		gate_engine_tenant_make(e, spec->tenant, 0);
-	r = save_put(e, spec, note, &why);
+	r = save_put(e, spec, &s, note, undo, &why);
 	if (r) {
 		gate_engine_tenant_release(e, gate_engine_tenant(e, spec->tenant));
 		return gate_error_set(err, GATE_ERR_FAILED,
@@ -94,6 +136,7 @@ static int put(struct gate_engine *e, const struct gate_vm_spec *spec,
 		gate_engine_tell(e, GATE_N_IDENTITY, &s, NULL,
 				 "what port:%s had of its own is now vm:%s's", vm->moved_from,
 				 spec->name);
+	install_back(e, note, undo);
 	return 0;
 }
 
@@ -122,9 +165,8 @@ static int check_put(struct gate_engine *e, const struct gate_vm_spec *spec, con
 	return r || old ? r : check_room(e, spec, err);
 }
 
-int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_actor *who,
-			  const struct gate_vm_spec *vm, const struct audit_undo *undo,
-			  struct gate_error *err)
+int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_vm_spec *vm,
+			  const struct audit_undo *undo, struct gate_error *err)
 {
 	const struct vm *old = gate_table_get(&e->vms, vm->name, strlen(vm->name));
 	struct gate_subject s = { .kind = GATE_S_VM };
@@ -137,9 +179,9 @@ int gate_engine_vm_put_as(struct gate_engine *e, const struct gate_actor *who,
 	r = check_put(e, &spec, old, err);
 	if (r)
 		return r;
-	gate_engine_audit_undo(&note, who, &s, undo);
+	gate_engine_audit_undo(&note, &s, undo);
 	note_before(e, &spec, old, &note);
-	r = put(e, &spec, &note, err);
+	r = put(e, &spec, &note, undo, err);
 	gate_engine_audit_clear(&note);
 	return r;
 }
@@ -164,13 +206,13 @@ int gate_engine_vm_put(struct gate_engine *e, const struct gate_actor *who,
 		return r;
 	gate_engine_audit_vm(&note, who, old ? "vm set" : "vm add", &spec, reason);
 	note_before(e, &spec, old, &note);
-	r = put(e, &spec, &note, err);
+	r = put(e, &spec, &note, NULL, err);
 	gate_engine_audit_clear(&note);
 	return r;
 }
 
 static int save_del(struct gate_engine *e, const struct vm *vm, const struct audit_note *note,
-		    struct gate_error *err)
+		    const struct audit_undo *undo, struct gate_error *err)
 {
 	struct gate_subject s;
 	int r = gate_engine_save_begin(e, err);
@@ -183,6 +225,8 @@ static int save_del(struct gate_engine *e, const struct vm *vm, const struct aud
 		r = gate_store_del_own(e->store, &s, err);
 	if (!r)
 		r = gate_store_del_counters(e->store, note->subject, err);
+	if (!r)
+		r = save_all_back(e, &s, undo, err);
 	if (!r)
 		r = gate_engine_save_audit(e, note, err);
 	return gate_engine_save_end(e, r, err);
@@ -200,7 +244,7 @@ static void note_gone(struct gate_engine *e, const struct vm *vm, struct audit_n
 
 /* Takes `note`. */
 static int del(struct gate_engine *e, struct vm *vm, struct audit_note *note,
-	       struct gate_error *err)
+	       const struct audit_undo *undo, struct gate_error *err)
 {
 	struct gate_error why;
 	struct gate_subject s;
@@ -208,11 +252,12 @@ static int del(struct gate_engine *e, struct vm *vm, struct audit_note *note,
 
 	gate_engine_vm_subject(vm, &s);
 	note_gone(e, vm, note);
-	r = save_del(e, vm, note, &why);
+	r = save_del(e, vm, note, undo, &why);
 	if (!r) {
 		gate_engine_vm_remove(e, vm);
 		gate_sync_revision(e->sync);
 		gate_engine_tell_audit(e, GATE_N_IDENTITY, &s, &note->row);
+		install_back(e, note, undo);
 	}
 	gate_engine_audit_clear(note);
 	return r ? gate_error_set(err, GATE_ERR_FAILED,
@@ -229,8 +274,8 @@ static struct vm *find_named(struct gate_engine *e, const char *name, struct gat
 	return vm;
 }
 
-int gate_engine_vm_del_as(struct gate_engine *e, const struct gate_actor *who, const char *name,
-			  const struct audit_undo *undo, struct gate_error *err)
+int gate_engine_vm_del_as(struct gate_engine *e, const char *name, const struct audit_undo *undo,
+			  struct gate_error *err)
 {
 	struct vm *vm = find_named(e, name, err);
 	struct audit_note note;
@@ -239,8 +284,8 @@ int gate_engine_vm_del_as(struct gate_engine *e, const struct gate_actor *who, c
 	if (!vm)
 		return -ENOENT;
 	gate_engine_vm_subject(vm, &s);
-	gate_engine_audit_undo(&note, who, &s, undo);
-	return del(e, vm, &note, err);
+	gate_engine_audit_undo(&note, &s, undo);
+	return del(e, vm, &note, undo, err);
 }
 
 int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, const char *name,
@@ -256,5 +301,5 @@ int gate_engine_vm_del(struct gate_engine *e, const struct gate_actor *who, cons
 	if (!vm)
 		return -ENOENT;
 	gate_engine_audit_vm(&note, who, "vm del", &vm->spec, reason);
-	return del(e, vm, &note, err);
+	return del(e, vm, &note, NULL, err);
 }

@@ -141,35 +141,27 @@ static int read_standing(struct gate_engine *e, const json_t *before, struct sta
 
 /* ---- doing it ---- */
 
-static int put_vm(struct gate_engine *e, const struct gate_actor *who, const struct row *row,
-		  const struct standing *s, const struct audit_undo *undo, struct gate_error *err)
-{
-	if (s->had_vm)
-		return gate_engine_vm_put_as(e, who, &s->vm.vm, undo, err);
-	return gate_engine_vm_del_as(e, who, strchr(row->subject, ':') + 1, undo, err);
-}
-
+/* All in one transaction: half of it could not be taken back any more. */
 static int put_back(struct gate_engine *e, const struct gate_actor *who, const struct row *row,
 		    const struct standing *s, const char *reason, struct gate_error *err)
 {
-	const struct audit_undo undo = { .id = row->id, .reason = reason };
-	struct gate_error why;
-	int r = s->with_vm ? put_vm(e, who, row, s, &undo, err) : 0;
+	struct gate_own *own = gate_alloc(s->nown, sizeof(*own));
+	const struct audit_undo undo = {
+		.who = who, .id = row->id, .reason = reason, .own = own, .nown = s->nown
+	};
+	int r;
 
-	for (unsigned i = 0; i < s->nown && !r; i++) {
-		struct gate_own own;
-
-		gate_own_unpack(s->own[i].own, &s->own[i].subject, &own);
-		gate_own_drop_expired(&own, engine_now_s());
-		r = gate_engine_put_own_as(e, who, &own, &undo, &why);
-		if (r && s->with_vm)
-			return gate_error_set(err, GATE_ERR_FAILED,
-					      "the registration is as before, the policy is not: "
-					      "%.400s",
-					      why.message);
-		if (r)
-			return gate_error_set(err, why.code, "%s", why.message);
+	for (unsigned i = 0; i < s->nown; i++) {
+		gate_own_unpack(s->own[i].own, &s->own[i].subject, &own[i]);
+		gate_own_drop_expired(&own[i], engine_now_s());
 	}
+	if (s->had_vm)
+		r = gate_engine_vm_put_as(e, &s->vm.vm, &undo, err);
+	else if (s->with_vm)
+		r = gate_engine_vm_del_as(e, strchr(row->subject, ':') + 1, &undo, err);
+	else
+		r = s->nown ? gate_engine_put_own_as(e, own, &undo, err) : 0;
+	free(own);
 	return r;
 }
 

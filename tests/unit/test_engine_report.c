@@ -413,6 +413,69 @@ static void undo_of_registrations(void **state)
 	assert_string_not_equal(changed, with_vm);
 }
 
+/* Whatever the write that fails, nothing has changed, and all can be said once more. */
+static void undo_of_a_registration_is_whole_or_none(void **state)
+{
+	static const struct {
+		const char *made, *words, *trigger; /* of the last thing that is written back */
+	} rows[] = {
+		{ NULL, NULL, "BEFORE INSERT ON policies" },
+		{ NULL, NULL, "BEFORE INSERT ON audit" },
+		{ "web1", "port=tap1 port=tap2", "BEFORE INSERT ON policies" },
+		{ "web1", "port=tap1 port=tap2", "BEFORE INSERT ON subjects" },
+		{ "web2", "port=tap2", "BEFORE INSERT ON policies" },
+		{ "web2", "port=tap2", "BEFORE INSERT ON audit" },
+	};
+	char before[2000], after[2000], now[2000], query[200];
+
+	gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+	box_vm(&box, "web1", "port=tap1");
+	box_change(&box, fake_now(), "vm:web1", "quarantine");
+	box_change(&box, fake_now(), "vm:web1", "block");
+	box_change(&box, fake_now(), "port:tap2", "block");
+	model(before);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		print_message("%zu: %s\n", i, rows[i].trigger);
+		assert_int_equal(rows[i].made ? box_vm(&box, rows[i].made, rows[i].words)
+					      : box_del(&box, "web1"),
+				 0);
+		model(after);
+		snprintf(query, sizeof(query),
+			 "CREATE TRIGGER t %s BEGIN SELECT RAISE(ABORT, 'full'); END",
+			 rows[i].trigger);
+		run(query);
+		assert_int_equal(undo(0), GATE_ERR_FAILED);
+		assert_non_null(strstr(box.err.message, "nothing is changed, it could not be "));
+		assert_string_equal(model(now), after);
+		run("DROP TRIGGER t");
+		pass(6);
+		assert_string_equal(box_problems(&box), "");
+		assert_int_equal(undo(0), 0);
+		assert_string_equal(model(now), before);
+		box_restart(&box, true);
+		gate_engine_port_up(box.e, 7, "tap1", GATE_PORT_VM);
+		gate_engine_port_up(box.e, 8, "tap2", GATE_PORT_VM);
+		assert_string_equal(model(now), before);
+	}
+}
+
+/* One note for the VM's own policy and its registration: so the undo can be taken back, too. */
+static void undo_of_an_undo_of_a_registration(void **state)
+{
+	char before[2000], after[2000], now[2000];
+
+	box_vm(&box, "web1", "port=tap1");		  /* 1 */
+	box_change(&box, fake_now(), "vm:web1", "block"); /* 2 */
+	model(before);
+	box_del(&box, "web1"); /* 3 */
+	model(after);
+	assert_int_equal(undo(3), 0);
+	assert_int_equal(undo(4), 0);
+	assert_string_equal(model(now), after);
+	assert_int_equal(undo(5), 0);
+	assert_string_equal(model(now), before);
+}
+
 static void undo_is_refused(void **state)
 {
 	/* 1: port:tap1 limit, 2: block, 3: expire */
@@ -462,6 +525,8 @@ int main(void)
 		TEST(reports_of_nobody),
 		TEST(undo_of_each_kind_of_change),
 		TEST(undo_of_registrations),
+		TEST(undo_of_a_registration_is_whole_or_none),
+		TEST(undo_of_an_undo_of_a_registration),
 		TEST(undo_is_refused),
 		TEST(what_has_run_out_meanwhile_is_not_put_back),
 	};
