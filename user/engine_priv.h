@@ -90,6 +90,7 @@ struct gate_engine {
 	bool had_store;		  /* this daemon has had it open */
 	struct gate_audit_row *unsaved_audit;
 	unsigned nunsaved_audit;
+	uint64_t nlost_audit;		    /* changes that no row could be kept of */
 	struct gate_table unsaved_subjects; /* all that were changed: subject -> its struct */
 
 	struct gate_table vms;		       /* name -> registered struct vm */
@@ -338,13 +339,19 @@ int gate_engine_save_vm(struct gate_engine *e, const struct gate_vm_spec *spec,
 /* Counters that have moved since they were last saved, and the totals of what is gone. */
 void gate_engine_save_counters(struct gate_engine *e);
 void gate_engine_save_gone(struct gate_engine *e);
-/* What is in force but could not be saved: kept for the store to come. */
-void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row);
 void gate_engine_store_open(struct gate_engine *e);
 void gate_engine_store_tick(struct gate_engine *e, int64_t now);
 /* Staff have read that the store was lost. */
 void gate_engine_store_acknowledge(struct gate_engine *e);
 void gate_engine_store_close(struct gate_engine *e);
+
+/* ---- changes while there is no store (engine_later.c) ---- */
+
+/* What is in force but could not be saved: kept for the store to come. */
+void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row);
+/* Within a transaction: the trail gets what it lacks. */
+int gate_engine_later_save(struct gate_engine *e, struct gate_error *err);
+void gate_engine_later_forget(struct gate_engine *e);
 
 /* ---- undo: the same changes under its name ---- */
 

@@ -125,67 +125,6 @@ int gate_engine_save_vm(struct gate_engine *e, const struct gate_vm_spec *spec,
 	return r ? r : gate_store_put_vm(e->store, spec, err);
 }
 
-/* ---- later ---- */
-
-/* Of the rows there may be too many to keep, of the subjects not. */
-static void mark_unsaved(struct gate_engine *e, const char *text)
-{
-	unsigned char key[GATE_SUBJECT_KEY];
-	struct gate_subject s, *kept;
-	size_t len;
-
-	if (gate_parse_subject(text, &s))
-		return;
-	len = gate_subject_key(&s, key);
-	if (gate_table_get(&e->unsaved_subjects, key, len))
-		return;
-	kept = gate_alloc(1, sizeof(*kept));
-	*kept = s;
-	gate_table_put(&e->unsaved_subjects, key, len, kept);
-}
-
-void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row)
-{
-	struct gate_audit_row *kept;
-
-	e->unsaved = true;
-	mark_unsaved(e, row->subject);
-	if (e->nunsaved_audit >= UNSAVED_AUDIT_MAX)
-		return;
-	e->unsaved_audit =
-		gate_realloc(e->unsaved_audit, e->nunsaved_audit + 1, sizeof(*e->unsaved_audit));
-	kept = &e->unsaved_audit[e->nunsaved_audit++];
-	*kept = *row;
-	kept->actor = gate_strdup(row->actor);
-	kept->subject = gate_strdup(row->subject);
-	kept->action = gate_strdup(row->action);
-	kept->detail = gate_strdup(row->detail);
-	kept->reason = gate_strdup(row->reason);
-}
-
-static void forget_unsaved(struct gate_engine *e)
-{
-	struct gate_table_iter it = { 0 };
-	struct gate_table_entry *at;
-
-	while ((at = gate_table_next(&e->unsaved_subjects, &it)))
-		free(at->value);
-	gate_table_clear(&e->unsaved_subjects);
-	for (unsigned i = 0; i < e->nunsaved_audit; i++) {
-		struct gate_audit_row *row = &e->unsaved_audit[i];
-
-		free((char *)row->actor);
-		free((char *)row->subject);
-		free((char *)row->action);
-		free((char *)row->detail);
-		free((char *)row->reason);
-	}
-	free(e->unsaved_audit);
-	e->unsaved_audit = NULL;
-	e->nunsaved_audit = 0;
-	e->unsaved = false;
-}
-
 /* ---- counters ---- */
 
 static uint64_t sum_of(const struct gate_counters *c)
@@ -312,9 +251,7 @@ static int write_all(struct gate_engine *e, struct gate_error *err)
 		r = save_all_counters(e);
 	if (!r)
 		r = gate_engine_learned_save(e, true);
-	for (unsigned i = 0; i < e->nunsaved_audit && !r; i++)
-		r = gate_store_add_audit(e->store, &e->unsaved_audit[i], err);
-	return r;
+	return r ? r : gate_engine_later_save(e, err);
 }
 
 /* One write that matters to nobody: is the disk writable again? */
@@ -428,7 +365,7 @@ static void heal(struct gate_engine *e)
 		broken(e, &err);
 		return;
 	}
-	forget_unsaved(e);
+	gate_engine_later_forget(e);
 	gate_engine_problem_clear(e, "store", "");
 	if (!was_open)
 		log_info("store %s is usable again", e->c->store_path);
@@ -481,7 +418,7 @@ void gate_engine_store_open(struct gate_engine *e)
 
 void gate_engine_store_close(struct gate_engine *e)
 {
-	forget_unsaved(e);
+	gate_engine_later_forget(e);
 	gate_store_close(e->store);
 	e->store = NULL;
 }

@@ -324,9 +324,17 @@ static void test_unreadable_at_the_start_much_closed_meanwhile(void **state)
 	assert_int_equal(change("vm:web1", "block"), GATE_ERR_FAILED);
 	assert_int_equal(change("ip:192.0.2.7", "inherit"), GATE_ERR_FAILED);
 	assert_null(gate_engine_own(box.e, &ip));
+	assert_non_null(strstr(box_problems(&box), "audit: more than 1000 changes wait"));
 	assert_int_equal(rmdir(box.g.store), 0);
 	assert_int_equal(rename(aside, box.g.store), 0);
 	tick(6);
+	assert_string_equal(box_problems(&box), "");
+	/* 1100 and two, of which 1000 were kept */
+	assert_string_equal(box_audit(&box, NULL, 1),
+			    "gate25d lost  102 changes before this one are not in the trail\n");
+	assert_int_equal(ask("SELECT count(*) FROM audit WHERE action = 'block' AND "
+			     "subject = 'vm:web2'"),
+			 1001);
 	assert_int_equal(in_kernel(1), GATE_BLOCK);
 	assert_null(gate_engine_own(box.e, &ip));
 	box_restart(&box, true);

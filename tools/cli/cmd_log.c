@@ -129,7 +129,7 @@ static void print_history(struct cli *c, const json_t *rows)
 		else
 			cli_table_add(t, STYLE_PLAIN, "uid %llu",
 				      (unsigned long long)cli_uint(r, "uid"));
-		cli_table_add(t, STYLE_PLAIN, "%s", subject ? subject : "-");
+		cli_table_add(t, STYLE_PLAIN, "%s", subject && *subject ? subject : "-");
 		cli_table_add(t, STYLE_PLAIN, "%s", action ? action : "-");
 		cli_table_add(t, STYLE_DIM, "%s", text ? text : "");
 		cli_table_add(t, STYLE_PLAIN, "%s", reason ? reason : "");

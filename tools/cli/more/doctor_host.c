@@ -98,6 +98,7 @@ static const struct {
 	{ "store", FINDING_FAILED, "make room or give it a disk that works; it heals by itself" },
 	{ "store_rebuilt", FINDING_WARNING,
 	  "gate25 apply your last export, then: systemctl reload gate25d" },
+	{ "audit", FINDING_WARNING, "the same; the trail will say how many changes it lacks" },
 	{ "metrics", FINDING_WARNING, "free the address, or another [metrics] listen" },
 	{ "control_group", FINDING_WARNING, "make the group, then: systemctl reload gate25d" },
 	{ "config", FINDING_FAILED, "correct it, then: systemctl reload gate25d" },
