@@ -209,6 +209,25 @@ static void nonsense(void **state)
 	top_data_clear(&d);
 }
 
+/* Port names may hold what no terminal should see, and any number of bytes. */
+static void strange_names_come_and_go(void **state)
+{
+	char longer[200] = "port:";
+	struct vm vms[] = { { .subject = "port:tap\033[2J" }, { .subject = longer } };
+	struct top_data d = { 0 };
+
+	memset(longer + 5, 'x', sizeof(longer) - 6);
+	for (int i = 0; i < 6; i++) {
+		vms[0].admitted += 5;
+		take(&d, vms, i % 2 ? 0 : COUNT(vms), i * 2000);
+		top_data_sort(&d, SORT_NEW, "");
+		assert_int_equal(d.n, i % 2 ? 0 : COUNT(vms));
+		assert_int_equal(d.by_subject.count, d.n);
+		assert_null(find(&d, vms[0].subject));
+	}
+	top_data_clear(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +237,7 @@ int main(void)
 		cmocka_unit_test(vms_come_and_go),
 		cmocka_unit_test(order_and_filter),
 		cmocka_unit_test(nonsense),
+		cmocka_unit_test(strange_names_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,7 +43,7 @@ static struct top_vm *find_or_make(struct top_data *d, const char *subject,
 	}
 	d->vms = grown;
 	d->vms[d->n++] = vm;
-	copy(vm->subject, sizeof(vm->subject), subject);
+	strcpy(vm->subject, subject);
 	for (unsigned i = 0; i < TOP_SAMPLES; i++)
 		vm->ring[i] = *now;
 	gate_table_put(&d->by_subject, subject, strlen(subject), vm);
@@ -52,12 +52,14 @@ static struct top_vm *find_or_make(struct top_data *d, const char *subject,
 
 static int take_one(struct top_data *d, const json_t *o)
 {
-	const char *subject = cli_str(o, "subject");
+	char subject[sizeof(((struct top_vm *)NULL)->subject)];
 	struct top_sample now;
 	struct top_vm *vm;
 
-	if (!subject)
+	if (!cli_str(o, "subject"))
 		return 0;
+	/* known by what is shown of it, by which it is looked for when it goes */
+	copy(subject, sizeof(subject), cli_str(o, "subject"));
 	read_sample(o, &now);
 	vm = find_or_make(d, subject, &now);
 	if (!vm)
