@@ -101,9 +101,9 @@ void gate_buf_printf(struct gate_buf *b, const char *fmt, ...)
 	b->len += n;
 }
 
-/* Length of the UTF-8 sequence at s (RFC 3629), 0 = none. Stops at the NUL. */
-static size_t utf8_length(const unsigned char *s)
+size_t gate_utf8_length(const char *text)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	size_t n, i;
 
 	if (s[0] < 0x80)
@@ -167,7 +167,7 @@ static void escape(struct gate_buf *b, const char *text,
 			s++;
 		if (!*s)
 			break;
-		n = utf8_length(s);
+		n = gate_utf8_length((const char *)s);
 		if (n > 1) {
 			s += n;
 			continue;

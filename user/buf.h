@@ -37,6 +37,8 @@ void gate_buf_json(struct gate_buf *b, const char *s);
 /* The inside of a Prometheus label value (or HELP text); what is no UTF-8 becomes U+FFFD. */
 void gate_buf_label(struct gate_buf *b, const char *s);
 
+/* Length of the UTF-8 sequence at s (RFC 3629), 0 = none. Stops at the NUL. */
+size_t gate_utf8_length(const char *s);
 /* Writes the decimal form at `p`, which has room for GATE_U64_DIGITS; returns its end. */
 char *gate_buf_format_u64(char *p, uint64_t v);
 

@@ -228,12 +228,28 @@ static void no_filter(void **state)
 	nlmsg_free(m);
 }
 
+/* ---- names that others give ---- */
+
+/* A tap in somebody's own namespace may be called anything: it must not end the command. */
+static void names_that_are_no_text(void **state)
+{
+	struct cli c = { .json = true };
+	struct doctor d = { .c = &c, .findings = json_array() };
+
+	doctor_say(&d, FINDING_WARNING, "netns", NULL, "%s", "t\xff\xe2\x80\033[2J\xc3\xa4\x9b.");
+	assert_false(c.short_of_memory);
+	assert_string_equal(cli_str(json_array_get(d.findings, 0), "message"),
+			    "t????[2J\xc3\xa4?.");
+	json_decref(d.findings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hardware_offload),
 		cmocka_unit_test(filters),
 		cmocka_unit_test(no_filter),
+		cmocka_unit_test(names_that_are_no_text),
 	};
 
 	return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * All that leaves the CLI: text, JSON, errors. Names, reasons and messages come
- * from others, so control characters are replaced before a terminal sees them.
+ * from others, so control characters are replaced before a terminal sees them, and
+ * what is no UTF-8 before JSON is made of it.
  */
+#include "buf.h"
 #include "cli.h"
 #include "parse.h"
 
@@ -21,8 +23,15 @@ static const char *const style_codes[STYLE_MAX] = {
 
 char *cli_clean(char *s)
 {
-	for (char *p = s; *p; p++)
+	size_t len;
+
+	for (char *p = s; *p; p += len) {
+		len = gate_utf8_length(p);
+		if (!len)
+			*p = '?';
+		len = len ? len : 1;
 		memset(p, '?', gate_text_control(p));
+	}
 	return s;
 }
 
@@ -84,6 +93,8 @@ void cli_print_wrapped(struct cli *c, unsigned indent, const char *text)
 			cut--;
 		if (!cut)
 			cut = room;
+		while ((text[cut] & 0xc0) == 0x80) /* in the middle of a letter */
+			cut--;
 		cli_print(c, STYLE_PLAIN, "%.*s", (int)cut, text);
 		cli_end_line();
 		printf("%*s", (int)indent, "");
