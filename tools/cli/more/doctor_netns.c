@@ -187,7 +187,8 @@ static void check_daemon(struct doctor *d, const struct stat *own)
 	socklen_t len = sizeof(peer);
 	struct stat st;
 	char path[64];
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* one that is stopped, with as many waiting as may, would be waited for without end */
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", d->c->socket);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
