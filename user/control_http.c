@@ -238,7 +238,9 @@ static void check_rights(struct request *r)
 		gate_control_fail(r, MHD_HTTP_FORBIDDEN, &r->err, GATE_ERR_DENIED,
 				  r->peer.right ? "you may read but not change anything here"
 						: "you are not a member of the gate's group");
-	else if (gate_peer_actor(&r->peer, actor, &r->actor, &r->err))
+	/* of who only reads no name is shown, and to ask for one may take long */
+	else if ((actor || r->route->right == GATE_RIGHT_WRITE) &&
+		 gate_peer_actor(&r->peer, actor, &r->actor, &r->err))
 		r->status = MHD_HTTP_BAD_REQUEST;
 }
 

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #define GROUPS_FIRST 64
-#define NAME_CACHE   16
+#define NAME_CACHE   64 /* of those who change something */
 
 int gate_peer_group(const char *name, gid_t *out)
 {
@@ -91,23 +91,26 @@ int gate_peer_get(int fd, const struct gate_peer_policy *policy, struct gate_pee
 }
 
 /*
- * Login names are remembered: the name service may ask the network, and the
- * event loop waits for it. A renamed login shows after a restart.
+ * Login names are remembered, those that nobody has too: the name service may ask the
+ * network, and the event loop waits for it. A renamed login shows after a restart.
  */
 static void login_name(uid_t uid, char *out, size_t size)
 {
 	static struct {
-		bool used;
 		uid_t uid;
 		char name[64];
-	} cache[NAME_CACHE];
-	typeof(&cache[0]) c = &cache[uid % NAME_CACHE];
-	struct passwd *pw;
+	} cache[NAME_CACHE], *c;
+	static unsigned known, next;
+	const struct passwd *pw;
 
-	if (!c->used || c->uid != uid) {
-		pw = getpwuid(uid);
-		c->used = true;
+	for (c = cache; c < cache + known && c->uid != uid; c++)
+		;
+	if (c == cache + known) {
+		c = &cache[next];
+		next = (next + 1) % NAME_CACHE;
+		known += known < NAME_CACHE;
 		c->uid = uid;
+		pw = getpwuid(uid);
 		if (pw)
 			snprintf(c->name, sizeof(c->name), "%s", pw->pw_name);
 		else

@@ -3,6 +3,17 @@
 #include "control_lab.h"
 
 #include <grp.h>
+#include <pwd.h>
+
+#define READER 64009
+
+/* In place of libc's, for which the daemon may have to wait long: not for one who only reads. */
+struct passwd *getpwuid(uid_t uid)
+{
+	if (uid == READER)
+		abort();
+	return NULL;
+}
 
 /* ---- other users ---- */
 
@@ -59,7 +70,7 @@ static void test_rights(void **state)
 	if (geteuid() != 0)
 		skip();
 	as(STRANGER, STAFF, as_staff);
-	as(STRANGER, READERS, as_reader);
+	as(READER, READERS, as_reader);
 	as(STRANGER, STRANGER, as_stranger);
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,39 @@ static void test_actor(void **state)
 	assert_int_equal(gate_peer_actor(&root, "J\xc3\xbcrgen \xe2\x80\xa6", &actor, &err), 0);
 }
 
+/* In place of libc's, which may ask the network. */
+static unsigned names_asked;
+
+struct passwd *getpwuid(uid_t uid)
+{
+	static struct passwd root = { .pw_name = "root" };
+
+	names_asked++;
+	return uid ? NULL : &root;
+}
+
+/* Whichever uids they have, and whether anybody knows them. */
+static void test_names_are_asked_for_once(void **state)
+{
+	struct gate_actor actor;
+	struct gate_error err;
+	char wanted[20];
+
+	names_asked = 0;
+	for (unsigned i = 0; i < 10 * 60; i++) {
+		struct gate_peer peer = { .uid = 70000 + 16 * (i % 60) };
+
+		snprintf(wanted, sizeof(wanted), "uid %u", peer.uid);
+		assert_int_equal(gate_peer_actor(&peer, NULL, &actor, &err), 0);
+		assert_string_equal(actor.name, wanted);
+	}
+	assert_int_equal(names_asked, 60);
+	for (unsigned i = 0; i < 300; i++) /* more than are remembered */
+		gate_peer_actor(&(struct gate_peer){ .uid = 80000 + i }, NULL, &actor, &err);
+	assert_int_equal(gate_peer_actor(&(struct gate_peer){ 0 }, NULL, &actor, &err), 0);
+	assert_string_equal(actor.name, "root");
+}
+
 static int setup(void **state)
 {
 	if (!mkdtemp(dir) || chmod(dir, 0755))
@@ -216,7 +250,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rights),	  cmocka_unit_test(test_no_groups),
 		cmocka_unit_test(test_no_socket), cmocka_unit_test(test_group_names),
-		cmocka_unit_test(test_actor),
+		cmocka_unit_test(test_actor),	  cmocka_unit_test(test_names_are_asked_for_once),
 	};
 
 	return cmocka_run_group_tests_name("peer", tests, setup, teardown);
