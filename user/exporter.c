@@ -17,6 +17,7 @@
 #define CONNECTIONS 32
 #define PER_ADDRESS 16	   /* who holds more keeps no other from scraping */
 #define MEMORY	    262144 /* of a connection: what is written at once; others come in between */
+#define SILENT_S    3	   /* until a request is there: who scrapes gives up after 10 */
 #define TIMEOUT_S   10
 #define BACKLOG	    32
 #define PERIOD_US   (15 * 1000000ULL)
@@ -137,6 +138,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	}
 	if (!*state) { /* an answer to the first call would end the connection */
 		*state = &seen;
+		MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)TIMEOUT_S);
 		return MHD_YES;
 	}
 	if (*len) /* a GET with a body */
@@ -212,7 +214,7 @@ static void try_listen(struct gate_exporter *x)
 	struct gate_http_setup http = {
 		.connections = CONNECTIONS,
 		.per_address = PER_ADDRESS,
-		.timeout_s = TIMEOUT_S,
+		.timeout_s = SILENT_S,
 		.memory = MEMORY,
 		.what = "the metrics",
 		.handler = on_request,
