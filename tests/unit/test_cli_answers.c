@@ -201,6 +201,20 @@ static void several_subjects(void **state)
 	cli_run_one_error("\"web/2\" is no subject");
 }
 
+/* Who reads JSON is told, too, when what was typed cannot be part of it. */
+static void an_error_about_what_is_no_text(void **state)
+{
+	char *out;
+	json_t *j;
+
+	assert_int_equal(cli_run("--json block vm:\xff"), 2);
+	out = cli_run_slurp(cli_run_out);
+	j = json_loads(out, 0, NULL);
+	assert_string_equal(cli_str(json_object_get(j, "error"), "code"), "usage");
+	json_decref(j);
+	free(out);
+}
+
 static void in_force(void **state)
 {
 	static const char *const answer[] = { OK_JSON(SHOWN) };
@@ -393,11 +407,17 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),	    cmocka_unit_test(endless_heads),
-		cmocka_unit_test(daemon_not_there), cmocka_unit_test(several_subjects),
-		cmocka_unit_test(in_force),	    cmocka_unit_test(details),
-		cmocka_unit_test(apply_streams),    cmocka_unit_test(long_lists),
-		cmocka_unit_test(narrow_terminals), cmocka_unit_test(colour_on_terminals),
+		cmocka_unit_test(answers),
+		cmocka_unit_test(endless_heads),
+		cmocka_unit_test(daemon_not_there),
+		cmocka_unit_test(several_subjects),
+		cmocka_unit_test(an_error_about_what_is_no_text),
+		cmocka_unit_test(in_force),
+		cmocka_unit_test(details),
+		cmocka_unit_test(apply_streams),
+		cmocka_unit_test(long_lists),
+		cmocka_unit_test(narrow_terminals),
+		cmocka_unit_test(colour_on_terminals),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -93,7 +93,7 @@ void cli_print_wrapped(struct cli *c, unsigned indent, const char *text)
 			cut--;
 		if (!cut)
 			cut = room;
-		while ((text[cut] & 0xc0) == 0x80) /* in the middle of a letter */
+		while (cut > 1 && (text[cut] & 0xc0) == 0x80) /* in the middle of a letter */
 			cut--;
 		cli_print(c, STYLE_PLAIN, "%.*s", (int)cut, text);
 		cli_end_line();
@@ -147,18 +147,19 @@ static const struct {
 static void say(struct cli *c, const char *subject, const char *code, const char *message)
 {
 	char *text = cli_format("%s%s%s", subject ? subject : "", subject ? ": " : "", message);
+	char *about = subject ? cli_format("%s", subject) : NULL, *what = cli_format("%s", message);
 	json_t *j;
 
 	fflush(stdout);
 	fprintf(stderr, "gate25: %s\n", text ? text : "out of memory");
-	free(text);
-	if (!c->json)
-		return;
-	j = json_pack("{s:i, s:s*, s:{s:s, s:s}}", "version", 1, "subject", subject, "error",
-		      "code", code, "message", message);
-	if (j)
+	j = json_pack("{s:i, s:s*, s:{s:s, s:s}}", "version", 1, "subject", about, "error", "code",
+		      code, "message", what ? what : "out of memory");
+	if (j && c->json)
 		cli_print_json(j);
 	json_decref(j);
+	free(about);
+	free(what);
+	free(text);
 }
 
 int cli_fail_subject(struct cli *c, const char *subject, const struct gate_error *err)
