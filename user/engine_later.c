@@ -8,19 +8,17 @@
 #include <stdio.h>
 
 /* Of the rows there may be too many to keep, of the subjects not. */
-static void mark_unsaved(struct gate_engine *e, const char *text)
+void gate_engine_subject_later(struct gate_engine *e, const struct gate_subject *s)
 {
 	unsigned char key[GATE_SUBJECT_KEY];
-	struct gate_subject s, *kept;
-	size_t len;
+	size_t len = gate_subject_key(s, key);
+	struct gate_subject *kept;
 
-	if (gate_parse_subject(text, &s))
-		return;
-	len = gate_subject_key(&s, key);
+	e->unsaved = true;
 	if (gate_table_get(&e->unsaved_subjects, key, len))
 		return;
 	kept = gate_alloc(1, sizeof(*kept));
-	*kept = s;
+	*kept = *s;
 	gate_table_put(&e->unsaved_subjects, key, len, kept);
 }
 
@@ -34,12 +32,24 @@ static void lose(struct gate_engine *e)
 					UNSAVED_AUDIT_MAX);
 }
 
+void gate_engine_own_now_or_later(struct gate_engine *e, const struct gate_own *own)
+{
+	int r = gate_engine_save_begin(e, NULL);
+
+	if (!r)
+		r = gate_engine_save_end(e, gate_engine_save_own(e, own, NULL), NULL);
+	if (r)
+		gate_engine_subject_later(e, &own->subject);
+}
+
 void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row)
 {
 	struct gate_audit_row *kept;
+	struct gate_subject s;
 
 	e->unsaved = true;
-	mark_unsaved(e, row->subject);
+	if (!gate_parse_subject(row->subject, &s))
+		gate_engine_subject_later(e, &s);
 	if (e->nunsaved_audit >= UNSAVED_AUDIT_MAX) {
 		lose(e);
 		return;

@@ -51,6 +51,17 @@ static int save(struct gate_engine *e, const struct gate_subject *s)
 	return rec ? gate_engine_save_rec(e, rec, NULL) : gate_store_del_own(e->store, s, NULL);
 }
 
+static int save_both(struct gate_engine *e, const struct gate_subject *from,
+		     const struct gate_subject *to)
+{
+	int r = gate_engine_save_begin(e, NULL);
+
+	if (r)
+		return r;
+	r = save(e, from);
+	return gate_engine_save_end(e, r ? r : save(e, to), NULL);
+}
+
 struct vm *gate_engine_loner_rename(struct gate_engine *e, struct vm *vm, const char *name)
 {
 	const struct gate_subject from = subject_of(vm->spec.name), to = subject_of(name);
@@ -79,10 +90,9 @@ struct vm *gate_engine_loner_rename(struct gate_engine *e, struct vm *vm, const 
 		move(e, other, from.name);
 		gate_engine_vm_identity(e, other);
 	}
-	if (saved && gate_engine_save_begin(e, NULL) == 0) {
-		int r = save(e, &from);
-
-		gate_engine_save_end(e, r ? r : save(e, &to), NULL);
+	if (saved && save_both(e, &from, &to)) {
+		gate_engine_subject_later(e, &from);
+		gate_engine_subject_later(e, &to);
 	}
 	return vm;
 }

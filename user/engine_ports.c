@@ -135,8 +135,7 @@ static void loner_is_gone(struct gate_engine *e, struct vm *vm)
 		gate_engine_rec_copy(rec, &own);
 		if (!rec->first_mac && gate_engine_drop_laxer(e, &own))
 			gate_engine_install(e, &own);
-		if (gate_engine_save_begin(e, NULL) == 0)
-			gate_engine_save_end(e, gate_engine_save_own(e, &own, NULL), NULL);
+		gate_engine_own_now_or_later(e, &own);
 		gate_own_clear(&own);
 	}
 	gate_engine_loner_remove(e, vm);

@@ -349,6 +349,9 @@ void gate_engine_store_close(struct gate_engine *e);
 
 /* What is in force but could not be saved: kept for the store to come. */
 void gate_engine_save_later(struct gate_engine *e, const struct gate_audit_row *row);
+/* The same of what nobody asked for, so that there is no row of it. */
+void gate_engine_subject_later(struct gate_engine *e, const struct gate_subject *s);
+void gate_engine_own_now_or_later(struct gate_engine *e, const struct gate_own *own);
 /* Within a transaction: the trail gets what it lacks. */
 int gate_engine_later_save(struct gate_engine *e, struct gate_error *err);
 void gate_engine_later_forget(struct gate_engine *e);

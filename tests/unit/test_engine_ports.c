@@ -3,6 +3,7 @@
 #include "ports_lab.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 
 static void test_identity_1_a_port_is_a_vm_of_its_own(void **state)
 {
@@ -153,6 +154,39 @@ static void test_after_a_minute_the_slot_goes_and_its_counts_stay_in_the_totals(
 	/* No MAC was ever seen: the grant did not wait for whoever comes. */
 	up(6, "tap5");
 	assert_string_equal(box_effective(&box, "port:tap5", 0), "limit default");
+}
+
+static void run(const char *query)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(box.g.store, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, query, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* A disk that is full at that moment: the store is made to follow once it can be written. */
+static void test_what_a_port_leaves_is_saved_later(void **state)
+{
+	up(5, "tap5");
+	up(6, "tap6");
+	change("port:tap5", "allow");
+	change("port:tap6", "allow");
+	run("CREATE TRIGGER t BEFORE DELETE ON subjects BEGIN SELECT RAISE(ABORT, 'full'); END");
+	gate_engine_port_renamed(box.e, 6, "vnet6");
+	gate_engine_port_down(box.e, 5);
+	for (unsigned i = 0; i < 65; i++)
+		pass(1);
+	run("DROP TRIGGER t");
+	pass(6);
+	assert_string_equal(box_problems(&box), "");
+	box_restart(&box, true);
+	up(5, "tap5");
+	up(6, "tap6");
+	up(7, "vnet6");
+	assert_string_equal(box_effective(&box, "port:tap5", 0), "limit default");
+	assert_string_equal(box_effective(&box, "port:tap6", 0), "limit default");
+	assert_string_equal(box_effective(&box, "port:vnet6", 0), "allow port:vnet6");
 }
 
 static void test_a_policy_waits_for_the_guest_with_the_same_mac(void **state)
@@ -367,6 +401,7 @@ int main(void)
 		BOX(test_identity_1_a_registered_vm_may_change_its_mac),
 		BOX(test_a_port_that_comes_back_keeps_slot_counters_policy),
 		BOX(test_after_a_minute_the_slot_goes_and_its_counts_stay_in_the_totals),
+		BOX(test_what_a_port_leaves_is_saved_later),
 		BOX(test_a_policy_waits_for_the_guest_with_the_same_mac),
 		BOX(test_a_port_that_is_forgotten_keeps_its_entry),
 		SMALL(test_a_freed_slot_rests_before_it_is_used_again),
