@@ -61,6 +61,14 @@ def use(lab, hook):
     lab.start()
 
 
+def others_set_up(lab, hook, text):
+    """A port that is there, and the gate has noticed: it is on their qdisc."""
+    play(lab, text)
+    if hook == "tc":  # "hooked" it would still be if it had not
+        lab.poll(lambda: lab.metric("gate25_reattach_total") == 1, 5, "reattachment")
+    lab.wait_hooked("vnet1")
+
+
 @setup(guests=3)
 @cases(**TABLE)
 def test_their_commands_under_load(lab, case):
@@ -93,8 +101,7 @@ def test_their_commands_at_the_plug(lab, case):
     """A port appears, and they set it up at once, as at the start of a VM."""
     hook, text = case
     use(lab, hook)
-    play(lab, text)
-    lab.wait_hooked("vnet1")
+    others_set_up(lab, hook, text)
     far = lab.sniff()
     for n in (2, 3, 4):
         guest = lab.add_guest(n)
@@ -112,8 +119,7 @@ def test_their_commands_at_the_plug(lab, case):
 def test_a_gate_that_is_late_does_not_stand_in_their_way(lab, case):
     """Once others have set up a port, a new one is theirs first; the backstop judges meanwhile."""
     use(lab, "tc")
-    play(lab, case)
-    lab.wait_hooked("vnet1")
+    others_set_up(lab, "tc", case)
     before, after = re.fullmatch(r"(.*?qdisc del dev [^\n]* ingress\n)(.*)", case, re.S).groups()
     far = lab.sniff()
     for n in (2, 3):
