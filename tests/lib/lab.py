@@ -151,6 +151,19 @@ class Lab:
     def guest(self, n):
         return self.guests[n]
 
+    def put_behind_firewall(self, n):
+        """The guest as Proxmox has it with its firewall on: tap, fwbr, fwln-fwpr, br0."""
+        guest = self.guests[n]
+        guest.unplug()
+        self.host.ip("link add fwbr100i0 type bridge stp_state 0 forward_delay 0",
+                     "link add fwln100i0 type veth peer name fwpr100p0",
+                     "link set fwln100i0 master fwbr100i0", "link set fwpr100p0 master br0",
+                     "link set fwln100i0 up", "link set fwpr100p0 up", "link set fwbr100i0 up")
+        guest.port, guest.bridge = "tap100i0", "fwbr100i0"
+        guest.plug()
+        self.wait_hooked(guest.port)
+        return guest
+
     def serve(self, addresses, port=25, **answers):
         """A scripted SMTP server in the Internet on one or several addresses."""
         if isinstance(addresses, str):

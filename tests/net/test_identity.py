@@ -215,15 +215,7 @@ def test_identity_4_binding(lab, case):
 
 @setup(guests=1, config={"gate": {"bridges": "br0, fwbr*"}})
 def test_identity_5_proxmox_firewall_bridge_is_one_path(lab):
-    guest = lab.guest(1)
-    guest.unplug()
-    lab.host.ip("link add fwbr100i0 type bridge stp_state 0 forward_delay 0",
-                "link add fwln100i0 type veth peer name fwpr100p0",
-                "link set fwln100i0 master fwbr100i0", "link set fwpr100p0 master br0",
-                "link set fwln100i0 up", "link set fwpr100p0 up", "link set fwbr100i0 up")
-    guest.port, guest.bridge = "tap100i0", "fwbr100i0"
-    guest.plug()
-    lab.wait_hooked("tap100i0")
+    guest = lab.put_behind_firewall(1)
     with lab.expect("port:tap100i0", flows_admitted=1):
         assert guest.connect(SERVER4) == "ok"
     assert lab.status()["totals"]["flows_admitted"] == 1

@@ -260,15 +260,7 @@ def test_no_store_and_no_memory_is_the_default(lab, case):
 @setup(guests=1, config={"gate": {"bridges": "br0, fwbr*"}})
 def test_a_firewall_pair_is_no_port_of_the_vm(lab):
     """Its host end stands for the VM's tap in the kernel's memory, and is not recovered from it."""
-    guest = lab.guest(1)
-    guest.unplug()
-    lab.host.ip("link add fwbr100i0 type bridge stp_state 0 forward_delay 0",
-                "link add fwln100i0 type veth peer name fwpr100p0",
-                "link set fwln100i0 master fwbr100i0", "link set fwpr100p0 master br0",
-                "link set fwln100i0 up", "link set fwpr100p0 up", "link set fwbr100i0 up")
-    guest.port, guest.bridge = "tap100i0", "fwbr100i0"
-    guest.plug()
-    lab.wait_hooked("tap100i0")
+    guest = lab.put_behind_firewall(1)
     lab.register(1)
     lab.cli("block", "vm:web1")
     lab.stop()
