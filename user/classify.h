@@ -54,8 +54,8 @@ size_t gate_link_index(const struct gate_link_table *t, uint32_t ifindex);
  * A name list that is given decides alone; what a list leaves to "auto" is told
  * by membership in a bridge: physical devices, bonds, teams, tunnels, VLANs on such or on
  * a bridge, and veths to another gated bridge are uplinks, every other member is a VM
- * port. Of Proxmox's firewall bridges
- * (tap in fwbrN, fwln-fwpr pair to the gated bridge) the tap is the VM port.
+ * port. Of Proxmox's firewall bridges (tap in fwbrN, fwln-fwpr pair to the gated bridge)
+ * the tap is the VM port.
  * Return: the role.
  */
 enum gate_role gate_classify(const struct gate_config *c, const struct gate_link_table *t,

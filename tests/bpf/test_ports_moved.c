@@ -55,17 +55,23 @@ static void add_with_number(const char *name, uint32_t ifindex)
 		  name, ifindex, name, name);
 }
 
+/* A daemon and its port g0, the number of which is returned. */
+static uint32_t begin(struct daemon *d)
+{
+	if (!nsbox_has_tcx())
+		skip();
+	host(1);
+	configure(d, GATE_HOOK_TCX);
+	start(d);
+	return if_nametoindex("g0");
+}
+
 /* While no daemon ran. */
 static void test_found_at_start(void **state)
 {
 	struct daemon d;
+	const uint32_t g0 = begin(&d);
 
-	if (!nsbox_has_tcx())
-		skip();
-	host(1);
-	configure(&d, GATE_HOOK_TCX);
-	start(&d);
-	const uint32_t g0 = if_nametoindex("g0");
 	stop(&d);
 	move_away("g0");
 	assert_int_equal(programs_elsewhere(g0), 1);
@@ -83,13 +89,8 @@ static void test_found_at_start(void **state)
 static void test_found_by_looking(void **state)
 {
 	struct daemon d;
+	const uint32_t g0 = begin(&d);
 
-	if (!nsbox_has_tcx())
-		skip();
-	host(1);
-	configure(&d, GATE_HOOK_TCX);
-	start(&d);
-	const uint32_t g0 = if_nametoindex("g0");
 	move_away("g0");
 	add_with_number("g1", g0);
 	for (const struct gate_link_hint *hint; true;) { /* as if they had been */
@@ -109,13 +110,8 @@ static void test_found_by_looking(void **state)
 static void test_taken_off_what_has_moved(void **state)
 {
 	struct daemon d;
+	const uint32_t g0 = begin(&d);
 
-	if (!nsbox_has_tcx())
-		skip();
-	host(1);
-	configure(&d, GATE_HOOK_TCX);
-	start(&d);
-	const uint32_t g0 = if_nametoindex("g0");
 	stop(&d);
 	move_away("g0");
 	assert_int_equal(programs_elsewhere(g0), 1);
