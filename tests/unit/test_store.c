@@ -417,33 +417,6 @@ static void test_a_damaged_row_fails_the_load_as_a_whole(void **state)
 
 /* ---- rows ---- */
 
-static void test_policies_of_a_port_no_longer_gated_stay_in_the_store(void **state)
-{
-	static const uint16_t both[] = { 25, 587, 0 };
-	struct fake_gate other;
-
-	gate_engine_close(box.e);
-	fake_gate_make(&other, 16, both);
-	other.c.store_path = box.g.store;
-	assert_int_equal(gate_engine_open(&box.e, &other.c, &other.m, &box.err), 0);
-	box_vm(&box, "web1", "");
-	change("vm:web1", "block on=587");
-	change("vm:web1", "allow on=25");
-	gate_engine_close(box.e);
-	fake_gate_free(&other);
-	assert_int_equal(gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err), 0);
-	change("vm:web1", "block on=25");
-	gate_engine_close(box.e);
-	fake_gate_make(&other, 16, both);
-	other.c.store_path = box.g.store;
-	assert_int_equal(gate_engine_open(&box.e, &other.c, &other.m, &box.err), 0);
-	assert_string_equal(box_effective(&box, "vm:web1", 587), "block vm:web1");
-	assert_string_equal(box_effective(&box, "vm:web1", 25), "block vm:web1");
-	gate_engine_close(box.e);
-	fake_gate_free(&other);
-	assert_int_equal(gate_engine_open(&box.e, &box.g.c, &box.g.m, &box.err), 0);
-}
-
 static void test_the_audit_trail_by_subject_newest_first(void **state)
 {
 	set_up_policy();
@@ -496,7 +469,6 @@ int main(void)
 		BOX(test_another_programs_database_is_not_touched),
 		BOX(test_a_directory_that_is_not_there),
 		BOX(test_a_damaged_row_fails_the_load_as_a_whole),
-		BOX(test_policies_of_a_port_no_longer_gated_stay_in_the_store),
 		BOX(test_the_audit_trail_by_subject_newest_first),
 		BOX(test_the_log_is_taken_into_the_file_by_and_by),
 		BOX(test_disk_full),
